@@ -1,0 +1,34 @@
+#include "hw/core/irq_line.h"
+
+#include "hw/core/device.h"
+
+namespace doppel::hw {
+
+IrqLine::IrqLine(Device& owner, IrqPin pin) : pin_(pin) { owner.lines_.push_back(this); }
+
+void IrqLine::set(bool level) {
+  if (level && !level_) ++edges_;
+  level_ = level;
+}
+
+void IrqLine::edge() {
+  ++edges_;
+  level_ = true;
+}
+
+void IrqLine::deliver() {
+  const std::scoped_lock lock(delivery_mutex_);
+  const unsigned edges = edges_;
+  const bool level = level_;
+  if (edges != delivered_edges_) {
+    if (delivered_level_) pin_.set(false);
+    pin_.set(true);
+    if (!level) pin_.set(false);
+  } else if (level != delivered_level_) {
+    pin_.set(level);
+  }
+  delivered_edges_ = edges;
+  delivered_level_ = level;
+}
+
+}  // namespace doppel::hw

@@ -1,0 +1,44 @@
+// One bit per 4 KiB guest page and client, set by writers, fetched and cleared by readers, without locks.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace doppel::memory {
+
+/// Who wants to know; each sees every write once, on its own.
+enum class DirtyClient : std::uint8_t { kMigration, kDisplay, kCode };
+inline constexpr unsigned kDirtyClients = 3;
+
+/// All members may be called from any thread. Nothing is allocated until a client starts logging.
+class DirtyBitmap {
+ public:
+  /// COVERED_BYTES of memory, rounded up to whole pages.
+  explicit DirtyBitmap(std::uint64_t covered_bytes);
+  ~DirtyBitmap();
+
+  void start(DirtyClient client);
+  void stop(DirtyClient client);
+  [[nodiscard]] bool logging(DirtyClient client) const;
+  /// Is any client logging? One relaxed load: writers ask this first.
+  [[nodiscard]] bool any() const { return clients_.load(std::memory_order_relaxed) != 0; }
+
+  /// Marks every page that the LENGTH bytes at OFFSET touch, for every client that logs. Bytes outside are ignored.
+  void mark(std::uint64_t offset, std::uint64_t length);
+  /// Takes over a bitmap (bit 0 = page FIRST_PAGE), such as KVM's, for CLIENT.
+  void merge(DirtyClient client, std::uint64_t first_page, std::span<const std::uint64_t> words);
+  /// Fetches and clears PAGES bits from FIRST_PAGE for CLIENT: bit 0 of the first word is FIRST_PAGE.
+  [[nodiscard]] std::vector<std::uint64_t> take(DirtyClient client, std::uint64_t first_page, std::uint64_t pages);
+  [[nodiscard]] bool test(DirtyClient client, std::uint64_t page) const;
+
+ private:
+  using Words = std::unique_ptr<std::atomic<std::uint64_t>[]>;
+  std::uint64_t pages_;
+  std::atomic<std::uint8_t> clients_{0};
+  Words words_[kDirtyClients];
+};
+
+}  // namespace doppel::memory
