@@ -123,7 +123,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 void NearestName::offer(std::string_view candidate) {
   const std::size_t distance = edit_distance(wanted_, candidate);
-  const std::size_t tolerable = std::max<std::size_t>(1, wanted_.size() / 3);
+  const std::size_t tolerable = wanted_.size() < 3 ? 1 : std::max<std::size_t>(2, wanted_.size() / 3);
   if (distance > tolerable || distance >= distance_) return;
   distance_ = distance;
   name_ = candidate;
