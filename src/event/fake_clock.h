@@ -21,8 +21,10 @@ class FakeClock final : public Clock {
 
  private:
   class FakeTimer;
+  [[nodiscard]] FakeTimer* earliest() const;
+
   std::int64_t now_ns_ = 0;
-  std::vector<FakeTimer*> timers_;
+  std::vector<FakeTimer*> timers_;  // by the time of arming, oldest first
 };
 
 }  // namespace doppel::event
