@@ -1,0 +1,172 @@
+// VmConfig: everything that makes one machine, as plain data. Every front door (QEMU's options, JSON, QMP) fills one, and
+// building the machine reads only this. Prints to and reads from JSON (config_json.h).
+//
+// Defaults here are the defaults of the command line. Text that names a thing (a CPU model, a device's properties) stays
+// text until the part that knows the thing reads it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "chardev/config.h"
+#include "memory/ram_block.h"
+
+namespace doppel::vm {
+
+/// key=value pairs in the order given; later ones win.
+using KeyValues = std::vector<std::pair<std::string, std::string>>;
+
+/// `-machine` / `-M`. The type is what the user wrote; machine_types.h knows which there are.
+struct MachineConfig {
+  std::string type = "pc";
+  KeyValues properties;  // checked against the machine's property table
+};
+
+/// `-accel`: tried in order, the first that works is taken. Empty: the best this host has.
+struct AccelConfig {
+  std::string name;  // "kvm", "soft"
+  KeyValues properties;
+};
+
+/// `-smp`. Zero: to be derived from the others, as QEMU 6.2 and later do (cores before sockets).
+struct SmpConfig {
+  unsigned cpus = 0;
+  unsigned maxcpus = 0;
+  unsigned sockets = 0;
+  unsigned dies = 0;
+  unsigned cores = 0;
+  unsigned threads = 0;
+};
+
+/// `-m`, `-mem-path`, `-mem-prealloc`. Sizes in bytes.
+struct MemoryConfig {
+  std::uint64_t size = 128ULL << 20U;
+  unsigned slots = 0;
+  std::uint64_t maxmem = 0;
+  std::string path;
+  bool prealloc = false;
+};
+
+/// `-object memory-backend-{ram,file,memfd}`. The name in OPTIONS is the object's id.
+struct MemoryBackendConfig {
+  std::string id;
+  memory::RamOptions options;
+};
+
+/// `-numa node`: the memory is MEMDEV's, or SIZE bytes of the machine's own.
+struct NumaNodeConfig {
+  unsigned id = 0;
+  std::vector<unsigned> cpus;
+  std::string memdev;
+  std::uint64_t size = 0;
+};
+
+/// `-numa dist,src=,dst=,val=`: relative latency, 10 is local.
+struct NumaDistanceConfig {
+  unsigned source = 0;
+  unsigned destination = 0;
+  std::uint8_t value = 10;
+};
+
+struct NumaConfig {
+  std::vector<NumaNodeConfig> nodes;
+  std::vector<NumaDistanceConfig> distances;
+};
+
+/// `-kernel`, `-bios`, `-L`, `-boot` and their kin. Paths on the host.
+struct BootConfig {
+  std::string kernel;
+  std::string initrd;
+  std::string append;
+  std::string bios;
+  std::vector<std::string> firmware_directories;
+  std::string order = "cad";
+  std::string once;
+  bool menu = false;
+  unsigned splash_time_ms = 0;
+  int reboot_timeout_ms = -1;
+  bool strict = false;
+};
+
+/// `-device DRIVER,key=value` or its JSON. `id`, `bus` and `addr` are among the properties.
+struct DeviceConfig {
+  std::string driver;
+  KeyValues properties;
+};
+
+/// `-global DRIVER.PROPERTY=VALUE`.
+struct GlobalConfig {
+  std::string driver;
+  std::string property;
+  std::string value;
+};
+
+/// `-fw_cfg name=,file=` or `string=`.
+struct FwCfgFileConfig {
+  std::string name;
+  std::string file;
+  std::string text;
+};
+
+/// `-smbios type=N,key=value` or `file=`; `-acpitable key=value`. One KeyValues per option given.
+struct TablesConfig {
+  std::vector<KeyValues> smbios;
+  std::vector<KeyValues> acpi;
+};
+
+/// `-rtc`.
+struct RtcConfig {
+  std::string base = "utc";    // "utc", "localtime" or "2026-11-21T12:00:00"
+  std::string clock = "host";  // "host", "rt" or "vm"
+  bool slew = false;           // driftfix=slew
+};
+
+/// `-action`, `-no-reboot`, `-no-shutdown`.
+enum class RebootAction : std::uint8_t { kReset, kShutdown };
+enum class ShutdownAction : std::uint8_t { kPowerOff, kPause };
+enum class PanicAction : std::uint8_t { kShutdown, kExitFailure, kPause, kNone };
+
+struct ActionConfig {
+  RebootAction reboot = RebootAction::kReset;
+  ShutdownAction shutdown = ShutdownAction::kPowerOff;
+  PanicAction panic = PanicAction::kShutdown;
+  std::string watchdog = "reset";
+};
+
+/// What the process does besides being a machine.
+struct ProcessConfig {
+  std::string name;
+  bool debug_threads = true;  // name the threads
+  bool start_paused = false;  // -S
+  std::string gdb;            // a chardev for the gdbstub, such as "tcp::1234"; empty: none
+  std::string pid_file;
+  bool daemonize = false;
+};
+
+struct VmConfig {
+  MachineConfig machine;
+  std::vector<AccelConfig> accelerators;
+  std::string cpu;  // `-cpu` text; empty: the machine's default model
+  SmpConfig smp;
+  MemoryConfig memory;
+  std::vector<MemoryBackendConfig> memory_backends;
+  NumaConfig numa;
+  BootConfig boot;
+  std::string uuid;
+
+  std::vector<chardev::ChardevConfig> chardevs;
+  std::vector<std::string> serial;  // the chardev id behind each port; "" leaves the port out
+  bool default_devices = true;      // false: -nodefaults
+  std::vector<DeviceConfig> devices;
+  std::vector<GlobalConfig> globals;
+
+  std::vector<FwCfgFileConfig> fw_cfg;
+  TablesConfig tables;
+  RtcConfig rtc;
+  ActionConfig action;
+  ProcessConfig process;
+};
+
+}  // namespace doppel::vm

@@ -1,0 +1,259 @@
+#include "vm/vcpu_thread.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "x86/format.h"
+
+namespace doppel::vm {
+
+using memory::GuestPhysAddr;
+
+VcpuThread::VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, VcpuBuses buses, VcpuObserver& observer,
+                       InterruptPort* interrupts, Logger log)
+    : id_(vcpu->id()),
+      vcpu_(std::move(vcpu)),
+      buses_(buses),
+      observer_(observer),
+      interrupts_(interrupts),
+      log_(std::move(log)),
+      thread_([this] { main(); }) {
+  wait_until_paused();
+}
+
+VcpuThread::~VcpuThread() {
+  {
+    const std::scoped_lock lock(mutex_);
+    exit_requested_ = true;
+    attention_ = true;
+  }
+  changed_.notify_all();
+  vcpu_->kick();
+  thread_.join();
+}
+
+void VcpuThread::resume() {
+  {
+    const std::scoped_lock lock(mutex_);
+    pause_requested_ = false;
+    paused_ = false;
+  }
+  changed_.notify_all();
+}
+
+void VcpuThread::request_pause() {
+  {
+    const std::scoped_lock lock(mutex_);
+    pause_requested_ = true;
+    attention_ = true;
+  }
+  changed_.notify_all();
+  vcpu_->kick();
+}
+
+void VcpuThread::wait_until_paused() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return paused_; });
+}
+
+void VcpuThread::call(const std::function<void(accel::Vcpu&)>& work) {
+  std::unique_lock lock(mutex_);
+  calls_.push_back(&work);
+  attention_ = true;
+  changed_.notify_all();
+  vcpu_->kick();
+  changed_.wait(lock, [&] { return std::ranges::find(calls_, &work) == calls_.end(); });
+}
+
+void VcpuThread::wake() {
+  {
+    const std::scoped_lock lock(mutex_);
+    woken_ = true;
+  }
+  changed_.notify_all();
+  vcpu_->kick();
+}
+
+void VcpuThread::set_waiting_for_sipi(bool waiting) {
+  call([this, waiting](accel::Vcpu&) {
+    waiting_for_sipi_ = waiting;
+    halted_ = false;
+  });
+}
+
+void VcpuThread::main() {
+  host_thread_id_ = ::gettid();
+  ::pthread_setname_np(::pthread_self(), fmt::format("CPU {}/{}", id_, "vcpu").c_str());
+  while (true) {
+    if (attention_.load(std::memory_order_acquire) && !serve_requests()) return;
+    if (interrupts_ != nullptr && !prepare_entry()) {
+      wait_for_event();
+      continue;
+    }
+    Result<accel::VcpuExit> exit = vcpu_->run();
+    if (!exit) {
+      stuck(exit.error().describe());
+      continue;
+    }
+    carry_out(*exit);
+  }
+}
+
+/// Carries out calls and pauses; false ends the thread. A finished device read is completed first, so that whoever looks
+/// at the state sees whole instructions.
+bool VcpuThread::serve_requests() {
+  if (const auto completed = vcpu_->complete_exit(); !completed) stuck(completed.error().describe());
+  std::unique_lock lock(mutex_);
+  while (true) {
+    while (!calls_.empty()) {
+      const auto* work = calls_.front();
+      lock.unlock();
+      (*work)(*vcpu_);
+      lock.lock();
+      calls_.pop_front();
+      changed_.notify_all();
+    }
+    if (exit_requested_) return false;
+    if (!pause_requested_) break;
+    if (!std::exchange(paused_, true)) changed_.notify_all();
+    changed_.wait(lock, [this] { return !calls_.empty() || exit_requested_ || !pause_requested_; });
+  }
+  attention_ = false;
+  return true;
+}
+
+void VcpuThread::wait_for_event() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return woken_ || attention_; });
+  woken_ = false;
+}
+
+bool VcpuThread::prepare_entry() {
+  if (interrupts_->has_work()) take_signals();
+  if (waiting_for_sipi_) return false;
+  const bool wanted = interrupts_->has_interrupt();
+  if (halted_ && !wanted) return false;
+  if (!wanted) {
+    vcpu_->request_interrupt_window(false);
+  } else if (!vcpu_->ready_for_interrupt()) {
+    vcpu_->request_interrupt_window(true);
+  } else if (const auto vector = interrupts_->acknowledge()) {
+    halted_ = false;
+    if (const auto injected = vcpu_->inject({.kind = accel::Injection::Kind::kInterrupt, .vector = *vector, .error_code = {}});
+        !injected)
+      stuck(injected.error().describe());
+    vcpu_->request_interrupt_window(interrupts_->has_interrupt());
+  }
+  if (halted_) return false;
+  vcpu_->set_tpr(interrupts_->tpr());
+  return true;
+}
+
+void VcpuThread::take_signals() {
+  while (const auto event = interrupts_->take_signal()) {
+    switch (event->signal) {
+      case CpuSignal::kNmi:
+        if (waiting_for_sipi_) break;
+        halted_ = false;
+        if (const auto injected = vcpu_->inject({.kind = accel::Injection::Kind::kNmi, .vector = 2, .error_code = {}}); !injected)
+          stuck(injected.error().describe());
+        break;
+      case CpuSignal::kSmi:
+        log_.trace(LogCategory::kUnimplemented, "SMI ignored: there is no system management mode");
+        break;
+      case CpuSignal::kInit:
+        waiting_for_sipi_ = true;
+        halted_ = false;
+        break;
+      case CpuSignal::kStartup:
+        if (std::exchange(waiting_for_sipi_, false)) start_up(event->vector);
+        break;
+    }
+  }
+}
+
+/// SDM 3A 8.4.3: the application processor begins in real mode at page PAGE.
+void VcpuThread::start_up(std::uint8_t page) {
+  x86::CpuState state = x86::init_state();
+  state.apic_base = interrupts_->apic_base();
+  state.segment[x86::kCs].selector = static_cast<std::uint16_t>(page << 8U);
+  state.segment[x86::kCs].base = std::uint64_t{page} << 12U;
+  state.rip = 0;
+  const auto set = vcpu_->set_state(
+      state, x86::StateParts::kRegisters | x86::StateParts::kSystem | x86::StateParts::kEvents | x86::StateParts::kDebug);
+  if (!set) stuck(set.error().describe());
+}
+
+/// One overload per exit reason; the variant's closed list makes a forgotten one a compile error.
+struct VcpuThread::ExitHandler {
+  VcpuThread& self;
+
+  void operator()(accel::IoExit& exit) const {
+    std::byte* element = exit.data.data();
+    for (std::uint32_t i = 0; i < exit.count; ++i, element += exit.size) {
+      if (exit.direction == accel::IoDirection::kOut)
+        self.buses_.ports.write(GuestPhysAddr{exit.port}, exit.size, load_le_sized(element, exit.size));
+      else
+        store_le_sized(element, exit.size, self.buses_.ports.read(GuestPhysAddr{exit.port}, exit.size));
+    }
+  }
+  void operator()(accel::MmioExit& exit) const {
+    const std::size_t size = exit.data.size();
+    const bool is_bus_width = size <= 8 && std::has_single_bit(size);
+    if (exit.direction == accel::IoDirection::kOut) {
+      if (is_bus_width)
+        self.buses_.memory.write(exit.address, static_cast<unsigned>(size), load_le_sized(exit.data.data(), size));
+      else
+        self.buses_.memory.write(exit.address, std::span<const std::byte>(exit.data));
+    } else if (is_bus_width) {
+      store_le_sized(exit.data.data(), size, self.buses_.memory.read(exit.address, static_cast<unsigned>(size)));
+    } else {
+      self.buses_.memory.read(exit.address, exit.data);
+    }
+  }
+  void operator()(accel::HaltExit&) const { self.halted_ = true; }
+  void operator()(accel::IrqWindowExit&) const {}
+  void operator()(accel::InterruptedExit&) const {}
+  void operator()(accel::SetTprExit&) const {}
+  void operator()(accel::ShutdownExit&) const { self.observer_.guest_triple_fault(self.id_); }
+  void operator()(accel::DebugExit& exit) const { self.observer_.guest_debug(self.id_, exit); }
+  void operator()(accel::SystemEventExit& exit) const { self.observer_.guest_system_event(self.id_, exit); }
+  void operator()(accel::IoapicEoiExit& exit) const { self.observer_.ioapic_eoi(exit.vector); }
+  void operator()(accel::MsrExit& exit) const {
+    const bool handled = self.interrupts_ != nullptr &&
+                         (exit.direction == accel::IoDirection::kIn ? self.interrupts_->read_msr(exit.index, *exit.value)
+                                                                    : self.interrupts_->write_msr(exit.index, *exit.value));
+    if (handled) return;
+    *exit.fault = 1;
+    self.log_.guest_error("{} of unknown MSR {:#x}", exit.direction == accel::IoDirection::kIn ? "RDMSR" : "WRMSR", exit.index);
+  }
+  void operator()(accel::InternalErrorExit& exit) const {
+    self.stuck(exit.instruction_length == 0
+                   ? exit.why
+                   : fmt::format("{} (instruction bytes {:02x})", exit.why,
+                                 fmt::join(std::span(exit.instruction).first(exit.instruction_length), " ")));
+  }
+  void operator()(accel::FailEntryExit& exit) const {
+    self.stuck(fmt::format("the processor refused to enter the guest, hardware reason {:#x}", exit.hardware_reason));
+  }
+  void operator()(accel::UnknownExit& exit) const {
+    self.stuck(fmt::format("the accelerator stopped for an unknown reason, code {}", exit.code));
+  }
+};
+
+void VcpuThread::carry_out(accel::VcpuExit& exit) {
+  observer_.before_exit();
+  if (interrupts_ != nullptr) interrupts_->set_tpr(vcpu_->tpr());
+  std::visit(ExitHandler{*this}, exit);
+}
+
+void VcpuThread::stuck(const std::string& why) {
+  x86::CpuState state;
+  const auto got = vcpu_->get_state(state, x86::StateParts::kRegisters | x86::StateParts::kSystem);
+  observer_.vcpu_stuck(id_, why, got ? x86::format_registers(state) : got.error().describe());
+  request_pause();
+}
+
+}  // namespace doppel::vm

@@ -1,0 +1,105 @@
+// One vCPU's thread: enters the guest, carries out its exits, and stops where the machine asks it to.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "accel/accelerator.h"
+#include "base/log.h"
+#include "memory/address_space.h"
+#include "vm/interrupt_port.h"
+
+namespace doppel::vm {
+
+/// What the thread tells the machine, on its own thread. Each callee asks for a pause of all vCPUs where the guest must
+/// not run on; the thread obeys before its next entry.
+class VcpuObserver {
+ public:
+  virtual ~VcpuObserver() = default;
+  virtual void guest_triple_fault(unsigned cpu) = 0;
+  virtual void guest_system_event(unsigned cpu, const accel::SystemEventExit& event) = 0;
+  virtual void guest_debug(unsigned cpu, const accel::DebugExit& exit) = 0;
+  /// The vCPU cannot go on: WHY is one sentence, REGISTERS a dump.
+  virtual void vcpu_stuck(unsigned cpu, const std::string& why, const std::string& registers) = 0;
+  virtual void ioapic_eoi(std::uint8_t vector) = 0;
+  /// Before each exit is carried out: coalesced writes come first.
+  virtual void before_exit() = 0;
+};
+
+/// Where a vCPU's accesses go.
+struct VcpuBuses {
+  memory::AddressSpace& memory;
+  memory::AddressSpace& ports;
+};
+
+/// Starts paused. Members may be called from any thread but the vCPU's own, except request_pause() and wake(), which
+/// may be called from everywhere.
+class VcpuThread {
+ public:
+  /// INTERRUPTS is null when the accelerator has the local APIC.
+  VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, VcpuBuses buses, VcpuObserver& observer, InterruptPort* interrupts,
+             Logger log);
+  /// Stops the thread.
+  ~VcpuThread();
+  VcpuThread(const VcpuThread&) = delete;
+  VcpuThread& operator=(const VcpuThread&) = delete;
+
+  [[nodiscard]] unsigned id() const { return id_; }
+  /// The host's thread id, as in /proc/PID/task.
+  [[nodiscard]] int host_thread_id() const { return host_thread_id_; }
+
+  void resume();
+  void request_pause();
+  /// Returns once the thread is out of the guest and idle. After request_pause().
+  void wait_until_paused();
+  /// Runs WORK on the vCPU's thread, between two entries, and waits for it. Works paused or not.
+  void call(const std::function<void(accel::Vcpu&)>& work);
+  /// An interrupt, NMI, INIT or SIPI may be pending.
+  void wake();
+  /// After a reset: is this processor waiting for INIT/SIPI, or running? User-space local APIC only; while paused.
+  void set_waiting_for_sipi(bool waiting);
+
+ private:
+  struct ExitHandler;
+
+  void main();
+  bool serve_requests();
+  void wait_for_event();
+  /// Moves what the local APIC has into the vCPU. False: nothing to run (halted or waiting for SIPI).
+  bool prepare_entry();
+  void take_signals();
+  void start_up(std::uint8_t page);
+  void carry_out(accel::VcpuExit& exit);
+  void stuck(const std::string& why);
+
+  const unsigned id_;
+  const std::unique_ptr<accel::Vcpu> vcpu_;
+  const VcpuBuses buses_;
+  VcpuObserver& observer_;
+  InterruptPort* const interrupts_;
+  const Logger log_;
+
+  std::atomic<bool> attention_{true};  // something below asks the thread to leave its fast path
+  std::mutex mutex_;                   // guards the requests
+  std::condition_variable changed_;    // a request came, or was served
+  bool pause_requested_ = true;
+  bool paused_ = false;
+  bool exit_requested_ = false;
+  std::deque<const std::function<void(accel::Vcpu&)>*> calls_;
+  bool woken_ = false;
+
+  // Of the vCPU's thread alone.
+  bool halted_ = false;
+  bool waiting_for_sipi_ = false;
+  std::atomic<int> host_thread_id_{0};
+  std::thread thread_;
+};
+
+}  // namespace doppel::vm
