@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <optional>
 
+#include "memory/address.h"
+#include "memory/io_handler.h"
+
 namespace doppel::vm {
 
 /// What INIT, SIPI, NMI and SMI messages ask of a processor (SDM 3A 10.6).
@@ -28,6 +31,8 @@ class InterruptPort {
   [[nodiscard]] virtual std::uint8_t tpr() const = 0;  // CR8's view: 0 to 15
   virtual void set_tpr(std::uint8_t tpr) = 0;
   [[nodiscard]] virtual std::uint64_t apic_base() const = 0;
+  /// The local APIC's registers, if ADDRESS lies in its page; each processor sees its own there.
+  [[nodiscard]] virtual memory::IoHandler* page_at(memory::GuestPhysAddr address) = 0;
   /// IA32_APIC_BASE and the x2APIC MSRs; false makes the guest take #GP.
   virtual bool read_msr(std::uint32_t index, std::uint64_t& value) = 0;
   virtual bool write_msr(std::uint32_t index, std::uint64_t value) = 0;

@@ -3,22 +3,52 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <bit>
 #include <utility>
+#include <variant>
 
-#include "x86/format.h"
+#include <fmt/format.h>
+
+#include "base/endian.h"
+#include "x86/cpu_format.h"
 
 namespace doppel::vm {
 
 using memory::GuestPhysAddr;
 
-VcpuThread::VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, VcpuBuses buses, VcpuObserver& observer,
-                       InterruptPort* interrupts, Logger log)
+namespace {
+
+/// What a vCPU has whose local APIC is ours: waiting for SIPI is this thread's business then.
+constexpr x86::StateParts kWithoutOwnApic = x86::StateParts::kRegisters | x86::StateParts::kSystem | x86::StateParts::kFpu |
+                                            x86::StateParts::kMsrs | x86::StateParts::kEvents | x86::StateParts::kDebug;
+
+/// Takes over what a boot protocol defines of the processor's entry state.
+void apply_entry(x86::CpuState& state, const x86::CpuState& entry) {
+  state.gpr = entry.gpr;
+  state.rip = entry.rip;
+  state.rflags = entry.rflags;
+  state.segment = entry.segment;
+  state.tr = entry.tr;
+  state.ldt = entry.ldt;
+  state.gdt = entry.gdt;
+  state.idt = entry.idt;
+  state.cr0 = entry.cr0;
+  state.cr3 = entry.cr3;
+  state.cr4 = entry.cr4;
+  state.efer = entry.efer;
+}
+
+}  // namespace
+
+VcpuThread::VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, VcpuObserver& observer, VcpuThreadConfig config)
     : id_(vcpu->id()),
       vcpu_(std::move(vcpu)),
-      buses_(buses),
       observer_(observer),
-      interrupts_(interrupts),
-      log_(std::move(log)),
+      config_(std::move(config)),
+      buses_(config_.buses),
+      interrupts_(config_.interrupts),
+      log_(config_.log),
       thread_([this] { main(); }) {
   wait_until_paused();
 }
@@ -76,16 +106,24 @@ void VcpuThread::wake() {
   vcpu_->kick();
 }
 
-void VcpuThread::set_waiting_for_sipi(bool waiting) {
-  call([this, waiting](accel::Vcpu&) {
-    waiting_for_sipi_ = waiting;
+Result<> VcpuThread::reset(const x86::CpuState* entry) {
+  Result<> result;
+  call([&](accel::Vcpu& cpu) {
+    x86::CpuState state = x86::reset_state(config_.reset);
+    if (entry != nullptr) apply_entry(state, *entry);
+    if (interrupts_ != nullptr) {
+      state.apic_base = interrupts_->apic_base();
+      waiting_for_sipi_ = std::exchange(state.mp_state, x86::MpState::kRunnable) != x86::MpState::kRunnable;
+    }
     halted_ = false;
+    result = cpu.set_state(state, interrupts_ != nullptr ? kWithoutOwnApic : x86::StateParts::kAll);
   });
+  return result;
 }
 
 void VcpuThread::main() {
   host_thread_id_ = ::gettid();
-  ::pthread_setname_np(::pthread_self(), fmt::format("CPU {}/{}", id_, "vcpu").c_str());
+  if (config_.name_threads) ::pthread_setname_np(::pthread_self(), fmt::format("CPU {}/vcpu", id_).c_str());
   while (true) {
     if (attention_.load(std::memory_order_acquire) && !serve_requests()) return;
     if (interrupts_ != nullptr && !prepare_entry()) {
@@ -176,14 +214,13 @@ void VcpuThread::take_signals() {
 
 /// SDM 3A 8.4.3: the application processor begins in real mode at page PAGE.
 void VcpuThread::start_up(std::uint8_t page) {
-  x86::CpuState state = x86::init_state();
-  state.apic_base = interrupts_->apic_base();
+  x86::CpuState before;
+  if (const auto got = vcpu_->get_state(before, kWithoutOwnApic); !got) return stuck(got.error().describe());
+  x86::CpuState state = x86::init_state(before, config_.reset);
   state.segment[x86::kCs].selector = static_cast<std::uint16_t>(page << 8U);
   state.segment[x86::kCs].base = std::uint64_t{page} << 12U;
   state.rip = 0;
-  const auto set = vcpu_->set_state(
-      state, x86::StateParts::kRegisters | x86::StateParts::kSystem | x86::StateParts::kEvents | x86::StateParts::kDebug);
-  if (!set) stuck(set.error().describe());
+  if (const auto set = vcpu_->set_state(state, kWithoutOwnApic); !set) stuck(set.error().describe());
 }
 
 /// One overload per exit reason; the variant's closed list makes a forgotten one a compile error.
@@ -201,6 +238,8 @@ struct VcpuThread::ExitHandler {
   }
   void operator()(accel::MmioExit& exit) const {
     const std::size_t size = exit.data.size();
+    if (self.interrupts_ != nullptr)
+      if (auto* apic = self.interrupts_->page_at(exit.address)) return access_apic(*apic, exit);
     const bool is_bus_width = size <= 8 && std::has_single_bit(size);
     if (exit.direction == accel::IoDirection::kOut) {
       if (is_bus_width)
@@ -212,6 +251,14 @@ struct VcpuThread::ExitHandler {
     } else {
       self.buses_.memory.read(exit.address, exit.data);
     }
+  }
+  static void access_apic(memory::IoHandler& apic, accel::MmioExit& exit) {
+    const std::uint64_t offset = exit.address.value % memory::kPageSize;
+    const auto size = static_cast<unsigned>(exit.data.size());
+    if (exit.direction == accel::IoDirection::kOut)
+      apic.write(offset, size, load_le_sized(exit.data.data(), size));
+    else
+      store_le_sized(exit.data.data(), size, apic.read(offset, size));
   }
   void operator()(accel::HaltExit&) const { self.halted_ = true; }
   void operator()(accel::IrqWindowExit&) const {}

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "memory/address_space.h"
 #include "vm/interrupt_port.h"
+#include "x86/cpu_reset.h"
 
 namespace doppel::vm {
 
@@ -39,13 +40,19 @@ struct VcpuBuses {
   memory::AddressSpace& ports;
 };
 
+struct VcpuThreadConfig {
+  VcpuBuses buses;
+  InterruptPort* interrupts = nullptr;  // null when the accelerator has the local APIC
+  x86::ResetParameters reset;
+  bool name_threads = true;
+  Logger log;
+};
+
 /// Starts paused. Members may be called from any thread but the vCPU's own, except request_pause() and wake(), which
 /// may be called from everywhere.
 class VcpuThread {
  public:
-  /// INTERRUPTS is null when the accelerator has the local APIC.
-  VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, VcpuBuses buses, VcpuObserver& observer, InterruptPort* interrupts,
-             Logger log);
+  VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, VcpuObserver& observer, VcpuThreadConfig config);
   /// Stops the thread.
   ~VcpuThread();
   VcpuThread(const VcpuThread&) = delete;
@@ -63,8 +70,8 @@ class VcpuThread {
   void call(const std::function<void(accel::Vcpu&)>& work);
   /// An interrupt, NMI, INIT or SIPI may be pending.
   void wake();
-  /// After a reset: is this processor waiting for INIT/SIPI, or running? User-space local APIC only; while paused.
-  void set_waiting_for_sipi(bool waiting);
+  /// RESET: the power-on state, or ENTRY's registers on top of it. While paused.
+  Result<> reset(const x86::CpuState* entry);
 
  private:
   struct ExitHandler;
@@ -81,8 +88,9 @@ class VcpuThread {
 
   const unsigned id_;
   const std::unique_ptr<accel::Vcpu> vcpu_;
-  const VcpuBuses buses_;
   VcpuObserver& observer_;
+  const VcpuThreadConfig config_;
+  const VcpuBuses buses_;
   InterruptPort* const interrupts_;
   const Logger log_;
 

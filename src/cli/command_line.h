@@ -1,0 +1,61 @@
+// The command line of doppel-system-x86_64: QEMU's options, each a row of a table, filling a VmConfig.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "vm/config.h"
+
+namespace doppel::cli {
+
+/// -d, -D: for the log, which exists before the machine.
+struct LogOptions {
+  std::string categories;  // empty: none
+  std::string file;
+};
+
+/// What the program was asked to print instead of running a machine.
+struct Printout {
+  std::string text;
+  int status = 0;
+};
+
+struct CommandLine {
+  vm::VmConfig vm;
+  LogOptions log;
+  std::vector<std::string> notes;  // one sentence each, about options that are taken but do nothing here
+  std::optional<Printout> printout;
+
+  // What options say of each other before all are read; the defaults follow from it.
+  bool no_graphic = false;
+  bool serial_given = false;
+};
+
+/// One option. APPLY gets the value ("" for a flag) and reports errors without naming the option; parse_command_line adds
+/// where it stands.
+struct Option {
+  std::string_view name;      // without the dash
+  std::string_view argument;  // how help shows the value; empty for a flag
+  std::string_view help;
+  Result<> (*apply)(CommandLine& line, std::string_view value);
+};
+
+/// A chapter of the help text.
+struct OptionGroup {
+  std::string_view title;
+  std::span<const Option> options;
+};
+
+std::span<const OptionGroup> option_groups();
+
+/// ARGUMENTS without the program's name.
+Result<CommandLine> parse_command_line(std::span<const std::string> arguments);
+
+std::string help_text();
+std::string version_text();
+
+}  // namespace doppel::cli
