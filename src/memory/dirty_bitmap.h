@@ -19,7 +19,10 @@ class DirtyBitmap {
   /// COVERED_BYTES of memory, rounded up to whole pages.
   explicit DirtyBitmap(std::uint64_t covered_bytes);
   ~DirtyBitmap();
+  DirtyBitmap(const DirtyBitmap&) = delete;
+  DirtyBitmap& operator=(const DirtyBitmap&) = delete;
 
+  /// With every page clean, unless CLIENT logs already.
   void start(DirtyClient client);
   void stop(DirtyClient client);
   [[nodiscard]] bool logging(DirtyClient client) const;
@@ -30,15 +33,18 @@ class DirtyBitmap {
   void mark(std::uint64_t offset, std::uint64_t length);
   /// Takes over a bitmap (bit 0 = page FIRST_PAGE), such as KVM's, for CLIENT.
   void merge(DirtyClient client, std::uint64_t first_page, std::span<const std::uint64_t> words);
-  /// Fetches and clears PAGES bits from FIRST_PAGE for CLIENT: bit 0 of the first word is FIRST_PAGE.
+  /// Fetches and clears PAGES bits from FIRST_PAGE for CLIENT: bit 0 of the first word is FIRST_PAGE. Pages beyond
+  /// the end are left out.
   [[nodiscard]] std::vector<std::uint64_t> take(DirtyClient client, std::uint64_t first_page, std::uint64_t pages);
   [[nodiscard]] bool test(DirtyClient client, std::uint64_t page) const;
 
  private:
-  using Words = std::unique_ptr<std::atomic<std::uint64_t>[]>;
-  std::uint64_t pages_;
+  [[nodiscard]] std::uint64_t word_count() const;
+  [[nodiscard]] std::atomic<std::uint64_t>* words(DirtyClient client) const;
+
+  const std::uint64_t pages_;
   std::atomic<std::uint8_t> clients_{0};
-  Words words_[kDirtyClients];
+  std::atomic<std::atomic<std::uint64_t>*> words_[kDirtyClients] = {};  // owned; made by the first start()
 };
 
 }  // namespace doppel::memory

@@ -22,22 +22,22 @@ enum class NumaPolicy : std::uint8_t { kDefault, kPreferred, kBind, kInterleave 
 
 /// What `-object memory-backend-*`, `-m` and `-mem-path` say about a block.
 struct RamOptions {
-  std::string name = "ram";                // shown in errors and in /proc/PID/maps where the kernel can
-  std::uint64_t size = 0;                  // bytes, a multiple of the page size used
+  std::string name = "ram";  // shown in errors and in /proc/PID/maps where the kernel can
+  std::uint64_t size = 0;    // bytes; with huge pages a multiple of their size
   RamKind kind = RamKind::kAnonymous;
-  std::string path;                        // kFile: a file, or a directory (such as a hugetlbfs mount) to make one in
-  std::uint64_t file_offset = 0;           // bytes
-  bool shared = false;                     // MAP_SHARED
-  bool hugetlb = false;                    // kMemfd: huge pages of HUGE_PAGE_SIZE bytes (0: the host's default)
+  std::string path = {};          // kFile: a file, or a directory (such as a hugetlbfs mount) to make one in
+  std::uint64_t file_offset = 0;  // bytes
+  bool shared = false;            // MAP_SHARED
+  bool hugetlb = false;           // kMemfd: huge pages of HUGE_PAGE_SIZE bytes (0: the host's default)
   std::uint64_t huge_page_size = 0;
-  bool prealloc = false;                   // fault every page in now; failing is an error, not a later SIGBUS
+  bool prealloc = false;  // fault every page in now; failing is an error, not a later SIGBUS
   unsigned prealloc_threads = 1;
-  bool merge = true;                       // MADV_MERGEABLE
-  bool dump = true;                        // false: MADV_DONTDUMP
-  bool discard_data = false;               // kFile: throw the contents away at exit
+  bool merge = true;          // MADV_MERGEABLE
+  bool dump = true;           // false: MADV_DONTDUMP
+  bool discard_data = false;  // kFile: throw the contents away at exit
   bool read_only = false;
   NumaPolicy policy = NumaPolicy::kDefault;
-  std::vector<unsigned> host_nodes;
+  std::vector<unsigned> host_nodes = {};
 };
 
 /// Owns the mapping; unmapped when destroyed. The pointer never changes. Any thread may touch the bytes, with the
@@ -64,6 +64,7 @@ class RamBlock {
 
  private:
   RamBlock(RamOptions options, UniqueFd fd, std::byte* host, std::uint64_t page_size);
+  [[nodiscard]] std::uint64_t mapped_size() const;
 
   RamOptions options_;
   UniqueFd fd_;
