@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -21,9 +22,9 @@ namespace doppel::memory {
 /// A doorbell: a write of SIZE bytes (0: any) to ADDRESS, of VALUE if it has one, signals EVENT instead of leaving the
 /// guest. Where the accelerator has no such thing, the address space itself signals it.
 struct IoEvent {
-  GuestPhysAddr address;
+  GuestPhysAddr address = {};
   unsigned size = 0;
-  std::optional<std::uint64_t> value;
+  std::optional<std::uint64_t> value = {};
   const event::EventFd* event = nullptr;
   bool operator==(const IoEvent&) const = default;
 };
@@ -66,20 +67,26 @@ class AddressSpace {
   void add_listener(AddressSpaceListener& listener);
   void remove_listener(AddressSpaceListener& listener);
 
+  /// At once, even within a Transaction. After remove_io_event() nobody signals the event any more.
   void add_io_event(const IoEvent& event);
   void remove_io_event(const IoEvent& event);
 
  private:
   friend class Topology;
   void rebuild();  // under the topology's mutex
+  [[nodiscard]] bool ring_locked(GuestPhysAddr address, unsigned size, std::uint64_t value) const;
+  [[nodiscard]] std::uint64_t read_bytewise(const FlatView& view, GuestPhysAddr address, unsigned size) const;
+  void write_bytewise(const FlatView& view, GuestPhysAddr address, unsigned size, std::uint64_t value) const;
+  [[nodiscard]] std::uint64_t read_hole(GuestPhysAddr address, unsigned size) const;
+  void note_hole(std::string_view access, GuestPhysAddr address, std::uint64_t size) const;
 
   Topology& topology_;
   RegionPtr root_;
   std::string name_;
   Logger log_;
-  mutable std::mutex view_mutex_;  // guards view_ and io_events_, held only to copy
-  std::shared_ptr<const FlatView> view_;
-  std::shared_ptr<const std::vector<IoEvent>> io_events_;
+  mutable std::mutex view_mutex_;  // guards the two below; held only to copy the view and to ring a doorbell
+  std::shared_ptr<const FlatView> view_ = std::make_shared<const FlatView>();
+  std::vector<IoEvent> io_events_;                // by address
   std::vector<AddressSpaceListener*> listeners_;  // guarded by the topology's mutex
 };
 

@@ -14,7 +14,8 @@ class DmaSpace {
  public:
   explicit DmaSpace(AddressSpace& space) : space_(&space) {}
 
-  /// All or nothing up to the first address that is not RAM (reads: or ROM); that one is kOutOfRange. Marks dirty pages.
+  /// Moves everything before the first address that is not RAM (reads: or ROM); that one is kOutOfRange. Marks dirty
+  /// pages.
   Result<> read(GuestPhysAddr address, std::span<std::byte> out) const;
   Result<> write(GuestPhysAddr address, std::span<const std::byte> data) const;
 

@@ -11,9 +11,9 @@ namespace doppel::memory {
 
 /// A run of addresses that one region answers.
 struct FlatRange {
-  GuestPhysAddr start;
+  GuestPhysAddr start = {};
   std::uint64_t size = 0;
-  RegionPtr region;                 // kRam, kRom, kRomDevice or kIo
+  RegionPtr region = {};            // kRam, kRom, kRomDevice or kIo
   std::uint64_t region_offset = 0;  // of START in the region
   bool readable_ram = false;        // reads come straight from host memory
   bool writable_ram = false;        // writes go straight to host memory
@@ -36,6 +36,8 @@ class FlatView {
   [[nodiscard]] const std::vector<FlatRange>& ranges() const { return ranges_; }
   /// The range that holds ADDRESS, or nullptr for a hole.
   [[nodiscard]] const FlatRange* find(GuestPhysAddr address) const;
+  /// From ADDRESS to the start of the next range, or to the last address there is.
+  [[nodiscard]] std::uint64_t bytes_to_next(GuestPhysAddr address) const;
 
  private:
   std::vector<FlatRange> ranges_;

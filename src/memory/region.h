@@ -34,6 +34,10 @@ using RegionPtr = std::shared_ptr<Region>;
 
 class Region {
  public:
+  ~Region();
+  Region(const Region&) = delete;
+  Region& operator=(const Region&) = delete;
+
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] RegionKind kind() const { return kind_; }
   [[nodiscard]] std::uint64_t size() const { return size_; }
@@ -45,12 +49,13 @@ class Region {
   [[nodiscard]] const IoSizes& io_sizes() const { return io_sizes_; }
 
   /// Puts CHILD at OFFSET of this container. Where children overlap the higher priority wins, among equals the later.
-  /// A child has one parent at a time.
+  /// A child has one parent at a time: it leaves the one it had.
   void add(const RegionPtr& child, std::uint64_t offset, int priority = 0);
   void remove(const RegionPtr& child);
 
   void set_enabled(bool enabled);
   void set_offset(std::uint64_t offset);
+  /// A region of RAM never grows beyond its block.
   void set_size(std::uint64_t size);
   /// Any RAM region may be made read-only and back, as PAM registers do: writes are then dropped.
   void set_read_only(bool read_only);
@@ -64,6 +69,9 @@ class Region {
   friend class AddressSpace;
   friend class Flattener;
   Region(Topology& topology, RegionKind kind, std::string name, std::uint64_t size);
+  void take_out(const RegionPtr& child);
+  template <class T>
+  void change(T& field, T value);
 
   Topology& topology_;
   const RegionKind kind_;
@@ -91,13 +99,16 @@ class Topology {
   Topology(const Topology&) = delete;
   Topology& operator=(const Topology&) = delete;
 
-  /// A SIZE of 0 stands for 2^64 bytes in a container.
+  /// A SIZE of 0 stands for 2^64 bytes in a container. RAM and ROM are cut to what BLOCK holds.
   [[nodiscard]] RegionPtr container(std::string name, std::uint64_t size);
-  [[nodiscard]] RegionPtr ram(std::string name, std::shared_ptr<RamBlock> block, std::uint64_t block_offset, std::uint64_t size);
-  [[nodiscard]] RegionPtr rom(std::string name, std::shared_ptr<RamBlock> block, std::uint64_t block_offset, std::uint64_t size);
+  [[nodiscard]] RegionPtr ram(std::string name, std::shared_ptr<RamBlock> block, std::uint64_t block_offset,
+                              std::uint64_t size);
+  [[nodiscard]] RegionPtr rom(std::string name, std::shared_ptr<RamBlock> block, std::uint64_t block_offset,
+                              std::uint64_t size);
   [[nodiscard]] RegionPtr rom_device(std::string name, std::shared_ptr<RamBlock> block, IoHandler& handler);
   /// HANDLER must outlive the region's use in any address space.
   [[nodiscard]] RegionPtr io(std::string name, std::uint64_t size, IoHandler& handler, IoSizes sizes = {});
+  /// An alias that leads back to itself shows nothing there.
   [[nodiscard]] RegionPtr alias(std::string name, RegionPtr target, std::uint64_t target_offset, std::uint64_t size);
 
  private:
@@ -105,6 +116,8 @@ class Topology {
   friend class AddressSpace;
   friend class Transaction;
 
+  [[nodiscard]] RegionPtr make_ram(RegionKind kind, std::string name, std::shared_ptr<RamBlock> block,
+                                   std::uint64_t block_offset, std::uint64_t size);
   void begin();
   void end();
 
