@@ -48,7 +48,10 @@ std::uint32_t register_of(const CpuidTable& table, std::uint32_t leaf, CpuidRegi
 
 /// max and host: the accelerator's own words.
 CpuModel model_of_host(const CpuConfig& config, const CpuSupport& support, FeatureSet all) {
-  if (config.migratable) all.set(feature::kInvtsc, false);
+  if (config.migratable) {
+    all &= named_features();
+    all.set(feature::kInvtsc, false);
+  }
   CpuModel model;
   model.name = config.model;
   model.vendor = vendor_of(support.cpuid);

@@ -78,8 +78,8 @@ class Builder {
   void copy(std::uint32_t leaf);
   void paravirtual();
   void extended(std::uint32_t leaf);
-  void amd_l1();
-  void amd_l2_l3();
+  void l1_caches();
+  void l2_l3_caches();
   void address_sizes();
   void amd_topology();
   void centaur();
@@ -256,8 +256,8 @@ void Builder::extended(std::uint32_t leaf) {
       const PackedText text(model_.model_id, (leaf - kExtendedBase - 2) * 16);
       return add(leaf, text.words[0], text.words[1], text.words[2], text.words[3]);
     }
-    case 5: return model_.host_cache_info ? copy(leaf) : amd_l1();
-    case 6: return model_.host_cache_info ? copy(leaf) : amd_l2_l3();
+    case 5: return model_.host_cache_info ? copy(leaf) : l1_caches();
+    case 6: return model_.host_cache_info ? copy(leaf) : l2_l3_caches();
     case 7: return add(leaf, 0, word(FeatureWord::k80000007Ebx), 0, word(FeatureWord::k80000007Edx));
     case 8: return address_sizes();
     case 0xa:
@@ -275,7 +275,8 @@ void Builder::extended(std::uint32_t leaf) {
   }
 }
 
-void Builder::amd_l1() {
+void Builder::l1_caches() {
+  if (model_.is_intel()) return add(kExtendedBase + 5, 0, 0, 0, 0);
   // Translation buffers: 255 entries, directly mapped, for large and small pages alike.
   constexpr std::uint32_t kTlb = 0x01ff01ff;
   const auto describe = [](const CacheInfo& cache) {
@@ -293,12 +294,13 @@ std::uint32_t associativity_code(unsigned ways) {
   return 0xf;
 }
 
-void Builder::amd_l2_l3() {
+void Builder::l2_l3_caches() {
   constexpr std::uint32_t kTlb4K = 0x42004200;  // 4 ways, 512 entries
   const CacheInfo& l2 = model_.caches.l2;
   const CacheInfo& l3 = model_.caches.l3;
   const std::uint32_t ecx =
       static_cast<std::uint32_t>(l2.size() / kKiB) << 16 | associativity_code(l2.ways) << 12 | 1U << 8 | l2.line;
+  if (model_.is_intel()) return add(kExtendedBase + 6, 0, 0, ecx, 0);
   const std::uint32_t edx = static_cast<std::uint32_t>(l3.size() / (512 * kKiB)) << 18 |
                             associativity_code(l3.ways) << 12 | 1U << 8 | l3.line;
   add(kExtendedBase + 6, 0, kTlb4K, ecx, model_.l3_cache ? edx : 0);

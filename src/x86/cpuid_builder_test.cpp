@@ -127,6 +127,9 @@ TEST(CpuidBuilder, IntelCaches) {
   EXPECT_EQ(l3.ecx, 16383U);
   EXPECT_EQ(entry(table, 4, 4).eax, 0U);
   EXPECT_EQ(entry(table_of("Haswell,l3-cache=off"), 4, 3).eax, 0U);
+  EXPECT_EQ(entry(table, 0x80000005).ecx, 0U);
+  EXPECT_EQ(entry(table, 0x80000006).ecx, 0x10008140U);
+  EXPECT_EQ(entry(table, 0x80000006).edx, 0U);
 }
 
 TEST(CpuidBuilder, AmdCaches) {

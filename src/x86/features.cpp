@@ -202,13 +202,23 @@ std::vector<std::string_view> FeatureSet::names() const {
   return result;
 }
 
+FeatureSet named_features() {
+  FeatureSet set;
+  for (const Feature& feature : features()) set.set(feature.bit);
+  return set;
+}
+
 FeatureSet features_of(const CpuidTable& table) {
+  constexpr FeatureBit kOsxsave{k1Ecx, 1U << 27};
+  constexpr FeatureBit kOspke{k7Ecx, 1U << 4};
   FeatureSet set;
   for (const FeatureWordInfo& info : kWords) {
     if (info.msr != 0) continue;
     if (const CpuidEntry* entry = find_cpuid(table, info.leaf, info.subleaf.value_or(0)))
       set.set_word(info.word, cpuid_register(*entry, info.reg));
   }
+  set.set(kOsxsave, false);
+  set.set(kOspke, false);
   return set;
 }
 

@@ -5,8 +5,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -126,7 +124,11 @@ inline FeatureSet operator-(FeatureSet a, const FeatureSet& b) {
   return a -= b;
 }
 
-/// What a CPUID table shows; the MSR words are empty.
+/// All that has a name.
+FeatureSet named_features();
+
+/// What a CPUID table shows, named or not; the MSR words are empty. Bits that follow the guest's CR4 (OSXSAVE, OSPKE)
+/// are left out.
 FeatureSet features_of(const CpuidTable& table);
 
 /// Features that make no sense without another one: AVX2 without AVX, AVX without XSAVE, a capability bit without its

@@ -138,6 +138,15 @@ TEST(Features, AreReadFromATable) {
   EXPECT_EQ(features_of(table), with({"sse", "avx", "avx2", "avx-vnni", "xsaves"}));
 }
 
+TEST(Features, LeavesOutWhatFollowsTheGuestsCr4) {
+  const CpuidTable table = {{.leaf = 1, .subleaf = {}, .ecx = 0xffffffff},
+                            {.leaf = 7, .subleaf = 0, .ecx = 0xffffffff}};
+  const FeatureSet set = features_of(table);
+  EXPECT_EQ(set.word(FeatureWord::k1Ecx), ~(1U << 27));
+  EXPECT_EQ(set.word(FeatureWord::k7Ecx), ~(1U << 4));
+  EXPECT_EQ(named_features().names().size(), features().size());
+}
+
 TEST(CpuidTable, HostAnswersLikeTheInstruction) {
   const CpuidTable table = host_cpuid_table();
   const CpuidEntry leaf0 = host_cpuid(0);
