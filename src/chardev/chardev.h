@@ -9,11 +9,18 @@
 
 namespace doppel::chardev {
 
-enum class CharEvent : std::uint8_t { kOpened, kClosed, kBreak };
+enum class CharEvent : std::uint8_t {
+  kOpened,
+  kClosed,
+  kBreak,
+  kFocusIn,  // a multiplexer now sends what is typed to this frontend, or no longer does
+  kFocusOut,
+};
 
 /// One backend, used by at most one frontend at a time.
 /// Threads: write() from any thread; everything else, and every callback, on the loop's thread. Callbacks are made with
-/// no lock held.
+/// no lock held. write(), connect() and accept_input() never call back before they return, so a frontend may hold its
+/// own lock around them.
 class Chardev {
  public:
   virtual ~Chardev() = default;
