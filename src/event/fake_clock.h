@@ -16,6 +16,8 @@ class FakeClock final : public Clock {
 
   void advance(std::int64_t ns) { advance_to(now_ns_ + ns); }
   void advance_to(std::int64_t deadline_ns);
+  /// Moves the hands and fires nothing, as a host too busy to run the loop does; the next advance() fires late.
+  void stall(std::int64_t ns) { now_ns_ += ns; }
   /// The earliest armed deadline, or -1 with no timer armed.
   [[nodiscard]] std::int64_t next_deadline_ns() const;
 
