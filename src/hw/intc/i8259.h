@@ -117,6 +117,7 @@ class I8259Pair final : public Device, public IrqSink, public InterruptAcknowled
   static constexpr std::uint16_t kSlavePort = 0xa0;
   static constexpr std::uint16_t kElcrPort = 0x4d0;
   static constexpr std::uint64_t kPorts = 2;  // at each of them, one byte wide
+  static constexpr memory::IoSizes kSizes{1, 1, false};
   static constexpr unsigned kPins = 16;
 
   /// INTR is the processor's INTR pin or the local APIC's LINT0.

@@ -138,9 +138,10 @@ std::optional<std::uint8_t> LocalApic::acknowledge() {
   return pic_->acknowledge();
 }
 
-void LocalApic::set_tpr(std::uint8_t tpr) {
+void LocalApic::set_tpr(std::uint8_t value) {
+  if (value == tpr()) return;
   const EffectGuard guard(*this);
-  tpr_.store(tpr, std::memory_order_relaxed);
+  tpr_.store(value, std::memory_order_relaxed);
   update();
 }
 

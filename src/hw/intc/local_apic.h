@@ -81,10 +81,10 @@ class LocalApic final : public Device, public memory::IoHandler, public IrqSink 
   [[nodiscard]] std::uint8_t tpr() const { return tpr_.load(std::memory_order_relaxed); }
   /// CR8 is the high nibble.
   [[nodiscard]] std::uint8_t cr8() const { return static_cast<std::uint8_t>(tpr() >> 4U); }
-  void set_tpr(std::uint8_t tpr);
+  void set_tpr(std::uint8_t value);
   /// An unchanged CR8 leaves the TPR's low nibble alone, so an accelerator may hand it over after each exit.
-  void set_cr8(std::uint8_t cr8) {
-    if (cr8 != this->cr8()) set_tpr(static_cast<std::uint8_t>(cr8 << 4U));
+  void set_cr8(std::uint8_t value) {
+    if (value != cr8()) set_tpr(static_cast<std::uint8_t>(value << 4U));
   }
   /// What the EOI register does.
   void end_of_interrupt();
@@ -109,7 +109,7 @@ class LocalApic final : public Device, public memory::IoHandler, public IrqSink 
   [[nodiscard]] std::optional<std::uint64_t> mmio_address() const;
 
   /// Exchange with KVM's local APIC, which keeps the APIC base with the special registers and the TSC deadline with the
-  /// MSRs. The fields of a page that no APIC can have are corrected.
+  /// MSRs: load those after the page. The fields of a page that no APIC can have are corrected.
   void save_page(LocalApicPage page);
   Result<> load_page(ConstLocalApicPage page, std::uint64_t apic_base);
 
