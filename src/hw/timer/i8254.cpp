@@ -39,8 +39,7 @@ void I8254::save(state::Writer& writer) {
   state::save(writer, I8254State{.counters = {counters_[0].state(), counters_[1].state(), counters_[2].state()},
                                  .irq_enabled = irq_enabled_,
                                  .refresh_toggle = refresh_toggle_,
-                                 .lost_ticks = lost_ticks_,
-                                 .replay_at = replay_at_});
+                                 .lost_ticks = lost_ticks_});
 }
 
 Result<> I8254::load(state::Reader& reader) {
@@ -50,9 +49,10 @@ Result<> I8254::load(state::Reader& reader) {
   irq_enabled_ = loaded.irq_enabled;
   refresh_toggle_ = loaded.refresh_toggle;
   lost_ticks_ = std::min(loaded.lost_ticks, kMaxLostTicks);
-  replay_at_ = loaded.replay_at;
   last_tick_ns_ = 0;  // the clock may have gone back
-  drive(settle());
+  const Tick now = settle();
+  replay_at_ = now + counters_[0].period() / 2;
+  drive(now);
   return {};
 }
 

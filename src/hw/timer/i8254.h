@@ -21,14 +21,12 @@ struct I8254State {
   bool irq_enabled = true;
   bool refresh_toggle = false;
   std::uint32_t lost_ticks = 0;
-  std::int64_t replay_at = 0;
 
   void describe(auto& fields) {
     fields("counters", counters);
     fields("irq_enabled", irq_enabled);
     fields("refresh_toggle", refresh_toggle);
     fields("lost_ticks", lost_ticks);
-    fields("replay_at", replay_at);
   }
 };
 

@@ -201,7 +201,7 @@ void I8254Counter::begin(Tick now) {
 
 Result<> I8254Counter::set_state(const I8254CounterState& state) {
   constexpr std::uint32_t kMaxCount = 65536;
-  constexpr Tick kMaxTick = Tick{1} << 60U;
+  constexpr Tick kMaxTick = Tick{1} << 52U;  // 119 years; still fits as nanoseconds
   const auto sane = [](Tick tick) { return tick >= -kMaxTick && tick <= kMaxTick; };
   if (state.mode > 5 || state.access < 1 || state.access > 3 || state.count - 1 >= kMaxCount ||
       state.reload - 1 >= kMaxCount || !sane(state.start) || !sane(state.reload_at) || !sane(state.frozen) ||
