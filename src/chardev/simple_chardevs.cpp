@@ -23,7 +23,6 @@ NullChardev::NullChardev(const ChardevConfig& config, event::Loop& loop, Logger 
 
 Result<std::unique_ptr<ChardevBase>> FileChardev::create(const ChardevConfig& config, const FileBackend& backend,
                                                          event::Loop& loop, Logger log) {
-  // A file is written without O_NONBLOCK: it never blocks for long, and a device node might come up short.
   const int mode = backend.append ? O_APPEND : O_TRUNC;
   DOPPEL_ASSIGN(UniqueFd out, open_path(config.id, backend.path, O_WRONLY | O_CREAT | O_NONBLOCK | mode));
   UniqueFd in;

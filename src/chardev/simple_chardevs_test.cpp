@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pty.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <csignal>
 
@@ -231,6 +232,27 @@ TEST_F(SimpleChardevTest, AContinuedProcessTakesTheTerminalAgain) {
   EXPECT_EQ(terminal.local_flags(), before);
   ASSERT_EQ(kill(getpid(), SIGCONT), 0);
   EXPECT_TRUE(turn_until([&] { return (terminal.local_flags() & ICANON) == 0; }));
+}
+
+TEST_F(SimpleChardevTest, AStoppedProcessGivesTheTerminalBack) {
+  Terminal terminal;
+  const tcflag_t before = terminal.local_flags();
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    event::Loop own_loop;
+    const RawTerminal raw(own_loop, terminal.slave.get(), false);
+    kill(getpid(), SIGTSTP);
+    for (;;) own_loop.run_ready();
+  }
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, WUNTRACED), child);
+  EXPECT_TRUE(WIFSTOPPED(status));
+  EXPECT_EQ(terminal.local_flags(), before);
+  kill(child, SIGCONT);
+  EXPECT_TRUE(turn_until([&] { return (terminal.local_flags() & ICANON) == 0; }));
+  kill(child, SIGKILL);
+  EXPECT_EQ(waitpid(child, &status, 0), child);
 }
 
 TEST_F(SimpleChardevTest, StdioFromAFileAndToAPipe) {

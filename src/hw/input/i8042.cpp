@@ -294,7 +294,7 @@ Result<> I8042::load(state::Reader& reader) {
     replies_.push_back({saved.replies[i], source_of(saved.replies[i + 1])});
   keyboard_.load(saved.keyboard);
   mouse_.load(saved.mouse);
-  if (keyboard_.repeat_deadline_ns() >= 0) repeat_timer_->arm(keyboard_.repeat_deadline_ns());
+  repeat_timer_->cancel();
   update();
   return {};
 }

@@ -211,9 +211,7 @@ Ps2KeyboardState Ps2Keyboard::save() const {
                          .typematic = typematic_,
                          .enabled = enabled_,
                          .break_codes = break_codes_,
-                         .repeats = repeats_,
-                         .repeated_key = static_cast<std::uint8_t>(repeated_key_),
-                         .repeat_deadline_ns = repeat_deadline_ns_};
+                         .repeats = repeats_};
   for (std::size_t i = 0; i < pressed_.size(); ++i)
     if (pressed_.test(i)) state.pressed.push_back(static_cast<std::uint8_t>(i));
   return state;
@@ -227,8 +225,8 @@ void Ps2Keyboard::load(const Ps2KeyboardState& state) {
   enabled_ = state.enabled;
   break_codes_ = state.break_codes;
   repeats_ = state.repeats;
-  repeated_key_ = key_info(static_cast<KeyCode>(state.repeated_key)).code;
-  repeat_deadline_ns_ = state.repeat_deadline_ns;
+  // The finger that held a key down is not on this host's keyboard; the key's release may still come.
+  repeat_deadline_ns_ = -1;
   pressed_.reset();
   for (const std::uint8_t key : state.pressed)
     if (key < pressed_.size()) pressed_.set(key);

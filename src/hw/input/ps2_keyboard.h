@@ -19,8 +19,6 @@ struct Ps2KeyboardState {
   bool enabled = true;
   bool break_codes = true;
   bool repeats = true;
-  std::uint8_t repeated_key = 0;
-  std::int64_t repeat_deadline_ns = -1;
   std::vector<std::uint8_t> pressed{};
   void describe(auto& fields) {
     fields("port", port);
@@ -30,8 +28,6 @@ struct Ps2KeyboardState {
     fields("enabled", enabled);
     fields("break_codes", break_codes);
     fields("repeats", repeats);
-    fields("repeated_key", repeated_key);
-    fields("repeat_deadline_ns", repeat_deadline_ns);
     fields("pressed", pressed);
   }
 };

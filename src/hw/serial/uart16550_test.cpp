@@ -1,11 +1,20 @@
 #include "hw/serial/uart16550.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
+#include <atomic>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "base/unique_fd.h"
+#include "chardev/create.h"
 #include "event/fake_clock.h"
+#include "event/loop.h"
 
 namespace doppel::hw {
 namespace {
@@ -382,6 +391,52 @@ TEST(Uart16550, WorksWithoutAChardev) {
   uart.write(0, 1, 'x');
   EXPECT_EQ(uart.read(5, 1), lsr::kHoldingEmpty | lsr::kTransmitterEmpty);
   uart.reset();
+}
+
+TEST(Uart16550, TalksOverASocketFromAnotherThread) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()), 0);
+  const UniqueFd peer(ends[0]);
+  event::Loop loop;
+  chardev::SocketBackend backend;
+  backend.fd = ends[1];
+  const auto socket = chardev::create_chardev({.id = "com1", .backend = backend}, loop, {});
+  ASSERT_TRUE(socket);
+  Uart16550 uart({}, loop.virtual_clock(), socket->get());
+  constexpr unsigned kBytes = 5000;
+
+  uart.write(2, 1, fcr::kEnable);  // empties the FIFO, so before any byte can come
+
+  // The guest echoes; small buffers on the way make both directions stall at times.
+  std::atomic<bool> stop{false};
+  std::thread vcpu([&] {
+    for (unsigned echoed = 0; echoed < kBytes && !stop;) {
+      if ((uart.read(5, 1) & lsr::kDataReady) == 0) {
+        std::this_thread::yield();
+        continue;
+      }
+      const auto byte = uart.read(0, 1);
+      while ((uart.read(5, 1) & lsr::kHoldingEmpty) == 0 && !stop) std::this_thread::yield();
+      uart.write(0, 1, byte);
+      ++echoed;
+    }
+  });
+  std::string sent(kBytes, '\0');
+  for (unsigned i = 0; i < kBytes; ++i) sent[i] = static_cast<char>('a' + i % 26);
+  std::string_view rest = sent;
+  std::string got;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (got.size() < kBytes && std::chrono::steady_clock::now() < deadline) {
+    const ssize_t put = ::write(peer.get(), rest.data(), rest.size());
+    if (put > 0) rest.remove_prefix(static_cast<std::size_t>(put));
+    loop.run_ready();
+    std::array<char, 4096> buffer;
+    const ssize_t count = ::read(peer.get(), buffer.data(), buffer.size());
+    if (count > 0) got.append(buffer.data(), static_cast<std::size_t>(count));
+  }
+  EXPECT_TRUE(got == sent) << got.size() << " bytes came back";
+  stop = true;
+  vcpu.join();
 }
 
 TEST(IsaSerial, PortsFollowFromTheIndex) {
