@@ -10,8 +10,9 @@ namespace {
 std::optional<std::uint8_t> parse_hex(std::string_view text, unsigned limit) {
   if (text.starts_with("0x") || text.starts_with("0X")) text.remove_prefix(2);
   unsigned value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value, 16);
+  const char* begin = text.data();
+  const char* end = begin + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, value, 16);
   if (error != std::errc{} || stop != end || value >= limit) return std::nullopt;
   return static_cast<std::uint8_t>(value);
 }
