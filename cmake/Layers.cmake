@@ -66,3 +66,4 @@ doppel_layer(hw/machine MAY_USE hw/intc hw/timer hw/isa hw/serial hw/input hw/pc
 doppel_layer(vm MAY_USE hw/machine accel/kvm chardev LINKS nlohmann_json::nlohmann_json)
 doppel_layer(gdbstub MAY_USE vm)
 doppel_layer(cli MAY_USE vm gdbstub)
+target_compile_definitions(doppel_cli PRIVATE DOPPEL_VERSION="${PROJECT_VERSION}")

@@ -56,7 +56,8 @@ Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
       value = arguments[++i];
     }
     if (auto applied = option->apply(line, value); !applied)
-      return std::unexpected(Error(applied.error()).wrap(option->argument.empty() ? word : fmt::format("{} {}", word, value)));
+      return std::unexpected(
+          Error(applied.error()).wrap(option->argument.empty() ? word : fmt::format("{} {}", word, value)));
   }
   if (!line.printout) DOPPEL_TRY(add_default_serial(line));
   return line;
@@ -67,7 +68,9 @@ Result<> print(CommandLine& line, std::string text, int status) {
   return {};
 }
 
-bool wants_help(std::string_view value) { return value == "help" || value == "?"; }
+bool wants_help(std::string_view value) {
+  return value == "help" || value == "?";
+}
 
 std::string version_text() {
   // The first line's shape is what programs that look for QEMU's version parse; 7.2 is the interface Doppel offers.

@@ -35,8 +35,8 @@ struct CommandLine {
   bool serial_given = false;
 };
 
-/// One option. APPLY gets the value ("" for a flag) and reports errors without naming the option; parse_command_line adds
-/// where it stands.
+/// One option. APPLY gets the value ("" for a flag) and reports errors without naming the option; parse_command_line
+/// adds where it stands.
 struct Option {
   std::string_view name;      // without the dash
   std::string_view argument;  // how help shows the value; empty for a flag

@@ -63,7 +63,8 @@ Result<vm::KeyValues> parse_key_values(std::string_view text, std::string_view i
     } else if (pairs.empty() && !implied_key.empty()) {
       pairs.emplace_back(implied_key, std::move(piece));
     } else if (piece.empty()) {
-      return fail(ErrorKind::kInvalidArgument, "there is nothing between two commas of '{}'; write ',,' for a comma in a value", text);
+      return fail(ErrorKind::kInvalidArgument,
+                  "there is nothing between two commas of '{}'; write ',,' for a comma in a value", text);
     } else if (piece.starts_with("no") && piece.size() > 2 && piece != "node") {
       pairs.emplace_back(piece.substr(2), "off");
     } else {

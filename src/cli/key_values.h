@@ -12,8 +12,9 @@
 namespace doppel::cli {
 
 /// Splits TEXT at single commas; ",," is a comma of the value. The first piece without '=' is the value of IMPLIED_KEY;
-/// any other piece without '=' is "on", or "off" if it begins with "no". An empty IMPLIED_KEY allows no such first piece.
-/// Text that begins with '{' is a JSON object instead: nested members become "outer.inner", array elements "outer.0".
+/// any other piece without '=' is "on", or "off" if it begins with "no". An empty IMPLIED_KEY allows no such first
+/// piece. Text that begins with '{' is a JSON object instead: nested members become "outer.inner", array elements
+/// "outer.0".
 Result<vm::KeyValues> parse_key_values(std::string_view text, std::string_view implied_key);
 
 /// Takes pairs out of a list by name, and in the end complains about those nobody took.

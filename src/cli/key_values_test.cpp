@@ -18,13 +18,21 @@ TEST(KeyValues, ImpliedFirstKeyAndFlags) {
             (KeyValues{{"first", "pc"}, {"accel", "kvm"}, {"usb", "on"}, {"hpet", "off"}}));
 }
 
-TEST(KeyValues, DoubledCommaIsAComma) { EXPECT_EQ(parse("path=a,,b,x=1"), (KeyValues{{"path", "a,b"}, {"x", "1"}})); }
+TEST(KeyValues, DoubledCommaIsAComma) {
+  EXPECT_EQ(parse("path=a,,b,x=1"), (KeyValues{{"path", "a,b"}, {"x", "1"}}));
+}
 
-TEST(KeyValues, ValueMayHoldEqualsSigns) { EXPECT_EQ(parse("append=root=/dev/sda"), (KeyValues{{"append", "root=/dev/sda"}})); }
+TEST(KeyValues, ValueMayHoldEqualsSigns) {
+  EXPECT_EQ(parse("append=root=/dev/sda"), (KeyValues{{"append", "root=/dev/sda"}}));
+}
 
-TEST(KeyValues, TrailingCommaIsHarmless) { EXPECT_EQ(parse("pc,"), (KeyValues{{"first", "pc"}})); }
+TEST(KeyValues, TrailingCommaIsHarmless) {
+  EXPECT_EQ(parse("pc,"), (KeyValues{{"first", "pc"}}));
+}
 
-TEST(KeyValues, EmptyPieceInTheMiddleIsNot) { EXPECT_FALSE(parse_key_values("a=1,,,b=2", "")); }
+TEST(KeyValues, EmptyPieceInTheMiddleIsNot) {
+  EXPECT_FALSE(parse_key_values("a=1,,,b=2", ""));
+}
 
 TEST(KeyValues, JsonIsFlattened) {
   EXPECT_EQ(parse(R"({"driver":"x","n":3,"on":true,"in":{"a":"b"},"list":[1,2]})"),

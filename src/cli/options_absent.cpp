@@ -8,16 +8,25 @@ namespace doppel::cli {
 
 namespace {
 
-Result<> take(CommandLine&, std::string_view) { return {}; }
-
-Result<> take_none_or_note(CommandLine& line, std::string_view value, std::string_view what) {
-  if (value != "none" && value != "null") line.notes.push_back(fmt::format("{} '{}': not there yet; going on without", what, value));
+Result<> take(CommandLine&, std::string_view) {
   return {};
 }
 
-Result<> note_monitor(CommandLine& line, std::string_view value) { return take_none_or_note(line, value, "monitor"); }
-Result<> note_parallel(CommandLine& line, std::string_view value) { return take_none_or_note(line, value, "parallel port"); }
-Result<> note_nic(CommandLine& line, std::string_view value) { return take_none_or_note(line, value, "network"); }
+Result<> take_none_or_note(CommandLine& line, std::string_view value, std::string_view what) {
+  if (value != "none" && value != "null")
+    line.notes.push_back(fmt::format("{} '{}': not there yet; going on without", what, value));
+  return {};
+}
+
+Result<> note_monitor(CommandLine& line, std::string_view value) {
+  return take_none_or_note(line, value, "monitor");
+}
+Result<> note_parallel(CommandLine& line, std::string_view value) {
+  return take_none_or_note(line, value, "parallel port");
+}
+Result<> note_nic(CommandLine& line, std::string_view value) {
+  return take_none_or_note(line, value, "network");
+}
 
 Result<> refuse_disk(CommandLine&, std::string_view) {
   return fail(ErrorKind::kUnsupported, "disks are not there yet; boot with '-kernel FILE'");
@@ -62,11 +71,13 @@ std::span<const Option> absent_options() {
       Option{"incoming", "URI", "wait for a migration", refuse_migration},
       Option{"loadvm", "NAME", "start from a snapshot", refuse_migration},
       Option{"no-user-config", "", "there is none to be read", take},
-      Option{"no-hpet", "", "see -machine hpet=off", [](CommandLine& line, std::string_view) -> Result<> {
+      Option{"no-hpet", "", "see -machine hpet=off",
+             [](CommandLine& line, std::string_view) -> Result<> {
                line.vm.machine.properties.emplace_back("hpet", "off");
                return {};
              }},
-      Option{"no-acpi", "", "see -machine acpi=off", [](CommandLine& line, std::string_view) -> Result<> {
+      Option{"no-acpi", "", "see -machine acpi=off",
+             [](CommandLine& line, std::string_view) -> Result<> {
                line.vm.machine.properties.emplace_back("acpi", "off");
                return {};
              }},

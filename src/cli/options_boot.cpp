@@ -4,6 +4,8 @@
 #include "base/text.h"
 #include "cli/key_values.h"
 #include "cli/options.h"
+#include "hw/firmware/acpi.h"
+#include "hw/firmware/smbios.h"
 
 namespace doppel::cli {
 
@@ -24,7 +26,9 @@ Result<> add_firmware_directory(CommandLine& line, std::string_view value) {
 Result<> check_order(std::string_view order) {
   for (std::size_t i = 0; i < order.size(); ++i) {
     if (order[i] < 'a' || order[i] > 'p')
-      return fail(ErrorKind::kInvalidArgument, "'{}' is not a boot device; the letters are a (floppy), c (disk), d (CD-ROM) and n (network)", order[i]);
+      return fail(ErrorKind::kInvalidArgument,
+                  "'{}' is not a boot device; the letters are a (floppy), c (disk), d (CD-ROM) and n (network)",
+                  order[i]);
     if (order.find(order[i], i + 1) != std::string_view::npos)
       return fail(ErrorKind::kInvalidArgument, "boot device '{}' is given twice", order[i]);
   }
@@ -45,7 +49,8 @@ Result<> apply_boot(CommandLine& line, std::string_view value) {
   if (const std::string* timeout = reader.take("reboot-timeout"); timeout != nullptr && *timeout != "-1") {
     const auto parsed = parse_number(*timeout);
     if (!parsed || *parsed > 0xffff)
-      return fail(ErrorKind::kInvalidArgument, "reboot-timeout= expects milliseconds up to 65535, or -1, not '{}'", *timeout);
+      return fail(ErrorKind::kInvalidArgument, "reboot-timeout= expects milliseconds up to 65535, or -1, not '{}'",
+                  *timeout);
     boot.reboot_timeout_ms = static_cast<int>(*parsed);
   }
   return reader.finish();
@@ -59,23 +64,24 @@ Result<> apply_fw_cfg(CommandLine& line, std::string_view value) {
   reader.text("file", file.file);
   const std::string* text = reader.take("string");
   if (text != nullptr) file.text = *text;
-  if (file.name.empty()) return fail(ErrorKind::kInvalidArgument, "name= is missing, such as name=opt/org.example/thing");
-  if ((text != nullptr) == !file.file.empty())
-    return fail(ErrorKind::kInvalidArgument, "give either file= or string=");
+  if (file.name.empty())
+    return fail(ErrorKind::kInvalidArgument, "name= is missing, such as name=opt/org.example/thing");
+  if ((text != nullptr) == !file.file.empty()) return fail(ErrorKind::kInvalidArgument, "give either file= or string=");
   DOPPEL_TRY(reader.finish());
   line.vm.fw_cfg.push_back(std::move(file));
   return {};
 }
 
 Result<> apply_smbios(CommandLine& line, std::string_view value) {
-  DOPPEL_ASSIGN(auto pairs, parse_key_values(value, ""));
-  line.vm.tables.smbios.push_back(std::move(pairs));
+  hw::SmbiosOptions scratch;
+  DOPPEL_TRY(scratch.parse(value));
+  line.vm.tables.smbios.emplace_back(value);
   return {};
 }
 
 Result<> apply_acpitable(CommandLine& line, std::string_view value) {
-  DOPPEL_ASSIGN(auto pairs, parse_key_values(value, ""));
-  line.vm.tables.acpi.push_back(std::move(pairs));
+  DOPPEL_TRY(hw::parse_acpi_table_option(value));
+  line.vm.tables.acpi.emplace_back(value);
   return {};
 }
 
@@ -84,11 +90,13 @@ Result<> apply_acpitable(CommandLine& line, std::string_view value) {
 std::span<const Option> boot_options() {
   static constexpr std::array kOptions = {
       Option{"kernel", "FILE", "boot this bzImage, multiboot or PVH ELF kernel", set_text<&vm::BootConfig::kernel>},
-      Option{"initrd", "FILE", "its initial RAM disk; with multiboot 'FILE args,FILE2'", set_text<&vm::BootConfig::initrd>},
+      Option{"initrd", "FILE", "its initial RAM disk; with multiboot 'FILE args,FILE2'",
+             set_text<&vm::BootConfig::initrd>},
       Option{"append", "TEXT", "its command line", set_text<&vm::BootConfig::append>},
       Option{"bios", "FILE", "the firmware image (default: SeaBIOS from its package)", set_text<&vm::BootConfig::bios>},
       Option{"L", "DIRECTORY", "look for firmware here first", add_firmware_directory},
-      Option{"boot", "[order=]cadn[,once=][,menu=on][,strict=on][,splash-time=][,reboot-timeout=]", "where to boot from", apply_boot},
+      Option{"boot", "[order=]cadn[,once=][,menu=on][,strict=on][,splash-time=][,reboot-timeout=]",
+             "where to boot from", apply_boot},
       Option{"fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "hand the firmware or guest a named file", apply_fw_cfg},
       Option{"smbios", "type=N,key=value|file=FILE", "set fields of an SMBIOS structure, or add one", apply_smbios},
       Option{"acpitable", "file=FILE|sig=,data=...", "add an ACPI table", apply_acpitable},

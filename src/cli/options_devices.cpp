@@ -29,7 +29,8 @@ std::string device_list() {
 std::string device_properties(const hw::DeviceType& type) {
   std::string text = fmt::format("{} options:\n", type.name);
   for (const hw::PropertyInfo& row : type.describe())
-    text += fmt::format("  {:<22} - {} (default: {})\n", fmt::format("{}=<{}>", row.name, row.type), row.help, row.default_text);
+    text += fmt::format("  {:<22} - {} (default: {})\n", fmt::format("{}=<{}>", row.name, row.type), row.help,
+                        row.default_text);
   return text;
 }
 
@@ -39,7 +40,8 @@ Result<> apply_device(CommandLine& line, std::string_view value) {
   KeyValueReader reader("-device", std::move(pairs));
   vm::DeviceConfig device;
   reader.text("driver", device.driver);
-  if (device.driver.empty()) return fail(ErrorKind::kInvalidArgument, "driver= is missing; '-device help' lists the devices");
+  if (device.driver.empty())
+    return fail(ErrorKind::kInvalidArgument, "driver= is missing; '-device help' lists the devices");
   DOPPEL_ASSIGN(const hw::DeviceType* type, hw::find_device_type(device.driver));
   if (reader.take("help") != nullptr) return print(line, device_properties(*type));
   device.properties = std::move(reader).rest();
@@ -81,14 +83,16 @@ Result<> apply_nodefaults(CommandLine& line, std::string_view) {
 Result<> add_chardev(CommandLine& line, chardev::ChardevConfig config) {
   DOPPEL_TRY(chardev::check_chardev_config(config));
   for (const chardev::ChardevConfig& other : line.vm.chardevs)
-    if (other.id == config.id) return fail(ErrorKind::kAlreadyExists, "the id '{}' is taken by another chardev", config.id);
+    if (other.id == config.id)
+      return fail(ErrorKind::kAlreadyExists, "the id '{}' is taken by another chardev", config.id);
   line.vm.chardevs.push_back(std::move(config));
   return {};
 }
 
 std::string chardev_help() {
   std::string text = "Available chardev backend types: \n";
-  for (const chardev::ChardevBackendInfo& backend : chardev::chardev_backends()) text += fmt::format("  {}\n", backend.name);
+  for (const chardev::ChardevBackendInfo& backend : chardev::chardev_backends())
+    text += fmt::format("  {}\n", backend.name);
   return text;
 }
 
@@ -139,13 +143,15 @@ Result<> apply_nographic(CommandLine& line, std::string_view) {
 
 Result<> apply_display(CommandLine& line, std::string_view value) {
   if (wants_help(value)) return print(line, "Available display backend types:\nnone\n");
-  if (value != "none") line.notes.push_back(fmt::format("-display {}: there is no display yet; going on as with '-display none'", value));
+  if (value != "none")
+    line.notes.push_back(fmt::format("-display {}: there is no display yet; going on as with '-display none'", value));
   return {};
 }
 
 Result<> apply_vga(CommandLine& line, std::string_view value) {
   if (wants_help(value)) return print(line, "none                 no graphic card\n");
-  if (value != "none") line.notes.push_back(fmt::format("-vga {}: there is no display adapter yet; going on as with '-vga none'", value));
+  if (value != "none")
+    line.notes.push_back(fmt::format("-vga {}: there is no display adapter yet; going on as with '-vga none'", value));
   return {};
 }
 
@@ -153,11 +159,13 @@ Result<> apply_vga(CommandLine& line, std::string_view value) {
 
 std::span<const Option> device_options() {
   static constexpr std::array kOptions = {
-      Option{"device", "DRIVER[,prop=value]", "add a device; 'help' lists them, 'DRIVER,help' its properties", apply_device},
+      Option{"device", "DRIVER[,prop=value]", "add a device; 'help' lists them, 'DRIVER,help' its properties",
+             apply_device},
       Option{"global", "DRIVER.PROPERTY=VALUE", "a default for a property of all devices of a kind", apply_global},
       Option{"nodefaults", "", "only what the command line names", apply_nodefaults},
       Option{"chardev", "BACKEND,id=ID[,key=value]", "a character backend; 'help' lists them", apply_chardev},
-      Option{"serial", "stdio|mon:stdio|pty|file:F|unix:P|tcp:H:P|null|none|chardev:ID", "what the next serial port is connected to", apply_serial},
+      Option{"serial", "stdio|mon:stdio|pty|file:F|unix:P|tcp:H:P|null|none|chardev:ID",
+             "what the next serial port is connected to", apply_serial},
       Option{"debugcon", "BACKEND", "what the debug console at port 0xe9 is connected to", apply_debugcon},
       Option{"nographic", "", "no display; the first serial port is the terminal", apply_nographic},
       Option{"display", "none", "how to show the display", apply_display},

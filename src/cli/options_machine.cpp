@@ -26,7 +26,8 @@ std::string machine_help() {
 std::string property_help(std::string_view title, const std::vector<hw::PropertyInfo>& rows) {
   std::string text = fmt::format("{} options:\n", title);
   for (const hw::PropertyInfo& row : rows)
-    text += fmt::format("  {:<22} - {} (default: {})\n", fmt::format("{}=<{}>", row.name, row.type), row.help, row.default_text);
+    text += fmt::format("  {:<22} - {} (default: {})\n", fmt::format("{}=<{}>", row.name, row.type), row.help,
+                        row.default_text);
   return text;
 }
 
@@ -72,11 +73,13 @@ Result<> apply_accel(CommandLine& line, std::string_view value) {
   return add_accelerators(line, name, std::move(reader).rest());
 }
 
-Result<> apply_enable_kvm(CommandLine& line, std::string_view) { return add_accelerators(line, "kvm", {}); }
+Result<> apply_enable_kvm(CommandLine& line, std::string_view) {
+  return add_accelerators(line, "kvm", {});
+}
 
 Result<> apply_cpu(CommandLine& line, std::string_view value) {
   if (wants_help(value)) return print(line, x86::cpu_help());
-  DOPPEL_TRY(x86::parse_cpu(value));
+  DOPPEL_TRY(x86::parse_cpu_option(value));
   line.vm.cpu = value;
   return {};
 }
@@ -85,7 +88,8 @@ Result<> apply_smp(CommandLine& line, std::string_view value) {
   DOPPEL_ASSIGN(auto pairs, parse_key_values(value, "cpus"));
   for (const auto& [key, text] : pairs)
     if (const auto number = parse_number(text); number && *number == 0)
-      return fail(ErrorKind::kInvalidArgument, "{}=0: a machine has at least one; write '-smp 1' or leave {}= out", key, key);
+      return fail(ErrorKind::kInvalidArgument, "{}=0: a machine has at least one; write '-smp 1' or leave {}= out", key,
+                  key);
   KeyValueReader reader("-smp", std::move(pairs));
   vm::SmpConfig& smp = line.vm.smp;
   DOPPEL_TRY(reader.number("cpus", smp.cpus));
@@ -104,7 +108,8 @@ Result<> apply_memory(CommandLine& line, std::string_view value) {
   DOPPEL_TRY(reader.size("size", memory.size, kMiB));
   DOPPEL_TRY(reader.number("slots", memory.slots));
   DOPPEL_TRY(reader.size("maxmem", memory.maxmem, kMiB));
-  if (memory.size == 0) return fail(ErrorKind::kInvalidArgument, "a machine needs memory; write a size such as '-m 512M'");
+  if (memory.size == 0)
+    return fail(ErrorKind::kInvalidArgument, "a machine needs memory; write a size such as '-m 512M'");
   return reader.finish();
 }
 
@@ -169,7 +174,9 @@ Result<> read_memory_backend(KeyValueReader& reader, memory::RamOptions& ram) {
   DOPPEL_TRY(reader.number("prealloc-threads", ram.prealloc_threads));
   DOPPEL_TRY(reader.boolean("merge", ram.merge));
   DOPPEL_TRY(reader.boolean("dump", ram.dump));
-  if (const std::string* policy = reader.take("policy")) DOPPEL_ASSIGN(ram.policy, parse_policy(*policy));
+  if (const std::string* policy = reader.take("policy")) {
+    DOPPEL_ASSIGN(ram.policy, parse_policy(*policy));
+  }
   auto nodes = reader.take_all("host-nodes");
   for (unsigned i = 0; i < 64; ++i)
     for (std::string& text : reader.take_all(fmt::format("host-nodes.{}", i))) nodes.push_back(std::move(text));
@@ -206,12 +213,14 @@ Result<> apply_object(CommandLine& line, std::string_view value) {
   for (const MemoryBackendType& type : kMemoryBackends) nearest.offer(type.name);
   const auto* const type = std::ranges::find(kMemoryBackends, type_name, &MemoryBackendType::name);
   if (type == kMemoryBackends.end())
-    return fail(ErrorKind::kNotFound, "there is no object type '{}'{}; '-object help' lists them", type_name, nearest.suggestion());
+    return fail(ErrorKind::kNotFound, "there is no object type '{}'{}; '-object help' lists them", type_name,
+                nearest.suggestion());
   vm::MemoryBackendConfig backend;
   reader.text("id", backend.id);
   if (backend.id.empty()) return fail(ErrorKind::kInvalidArgument, "an object needs id=");
   for (const vm::MemoryBackendConfig& other : line.vm.memory_backends)
-    if (other.id == backend.id) return fail(ErrorKind::kAlreadyExists, "the id '{}' is taken by another object", backend.id);
+    if (other.id == backend.id)
+      return fail(ErrorKind::kAlreadyExists, "the id '{}' is taken by another object", backend.id);
   backend.options.kind = type->kind;
   backend.options.name = backend.id;
   backend.options.shared = type->kind == memory::RamKind::kMemfd;
@@ -270,13 +279,16 @@ Result<> apply_numa(CommandLine& line, std::string_view value) {
 
 std::span<const Option> machine_options() {
   static constexpr std::array kOptions = {
-      Option{"machine", "[type=]NAME[,prop=value]", "the board; 'help' lists them, 'NAME,help' its properties", apply_machine},
+      Option{"machine", "[type=]NAME[,prop=value]", "the board; 'help' lists them, 'NAME,help' its properties",
+             apply_machine},
       Option{"M", "[type=]NAME[,prop=value]", "the same as -machine", apply_machine},
       Option{"accel", "NAME[:NAME...]", "what runs the guest's code: kvm, soft; the first that works", apply_accel},
       Option{"enable-kvm", "", "the same as -accel kvm", apply_enable_kvm},
       Option{"cpu", "MODEL[,+feature][,-feature]", "the processor; 'help' lists models and features", apply_cpu},
-      Option{"smp", "[cpus=]N[,maxcpus=][,sockets=][,dies=][,cores=][,threads=]", "how many CPUs, and their topology", apply_smp},
-      Option{"m", "[size=]SIZE[,slots=N,maxmem=SIZE]", "guest memory; a plain number is MiB (default 128)", apply_memory},
+      Option{"smp", "[cpus=]N[,maxcpus=][,sockets=][,dies=][,cores=][,threads=]", "how many CPUs, and their topology",
+             apply_smp},
+      Option{"m", "[size=]SIZE[,slots=N,maxmem=SIZE]", "guest memory; a plain number is MiB (default 128)",
+             apply_memory},
       Option{"mem-path", "PATH", "back guest memory by a file, or by one in a (hugetlbfs) directory", apply_mem_path},
       Option{"mem-prealloc", "", "allocate all guest memory at start", apply_mem_prealloc},
       Option{"object", "TYPE,id=ID[,prop=value]", "a memory backend; 'help' lists the types", apply_object},

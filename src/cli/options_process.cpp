@@ -3,6 +3,8 @@
 #include <array>
 #include <cctype>
 
+#include <fmt/ranges.h>
+
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/key_values.h"
@@ -27,7 +29,8 @@ Result<> apply_uuid(CommandLine& line, std::string_view value) {
   const bool well_formed = value.size() == kShape.size() && std::ranges::equal(value, kShape, [](char c, char shape) {
                              return shape == '-' ? c == '-' : std::isxdigit(static_cast<unsigned char>(c)) != 0;
                            });
-  if (!well_formed) return fail(ErrorKind::kInvalidArgument, "expected a UUID such as 550e8400-e29b-41d4-a716-446655440000");
+  if (!well_formed)
+    return fail(ErrorKind::kInvalidArgument, "expected a UUID such as 550e8400-e29b-41d4-a716-446655440000");
   line.vm.uuid = value;
   return {};
 }
@@ -41,7 +44,8 @@ Result<> apply_rtc(CommandLine& line, std::string_view value) {
   if (rtc.clock != "host" && rtc.clock != "rt" && rtc.clock != "vm")
     return fail(ErrorKind::kInvalidArgument, "clock= expects host, rt or vm, not '{}'", rtc.clock);
   if (const std::string* drift = reader.take("driftfix")) {
-    if (*drift != "slew" && *drift != "none") return fail(ErrorKind::kInvalidArgument, "driftfix= expects slew or none, not '{}'", *drift);
+    if (*drift != "slew" && *drift != "none")
+      return fail(ErrorKind::kInvalidArgument, "driftfix= expects slew or none, not '{}'", *drift);
     rtc.slew = *drift == "slew";
   }
   return reader.finish();
@@ -60,7 +64,8 @@ Result<> apply_no_shutdown(CommandLine& line, std::string_view) {
 /// One of NAMES; its place in the list.
 Result<std::size_t> choose(std::string_view key, std::string_view text, std::initializer_list<std::string_view> names) {
   const auto* const at = std::ranges::find(names, text);
-  if (at == names.end()) return fail(ErrorKind::kInvalidArgument, "{}= expects {}, not '{}'", key, fmt::join(names, " or "), text);
+  if (at == names.end())
+    return fail(ErrorKind::kInvalidArgument, "{}= expects {}, not '{}'", key, fmt::join(names, " or "), text);
   return static_cast<std::size_t>(at - names.begin());
 }
 
@@ -98,7 +103,9 @@ Result<> apply_gdb(CommandLine& line, std::string_view value) {
   return {};
 }
 
-Result<> apply_gdb_default(CommandLine& line, std::string_view) { return apply_gdb(line, "tcp::1234"); }
+Result<> apply_gdb_default(CommandLine& line, std::string_view) {
+  return apply_gdb(line, "tcp::1234");
+}
 
 std::string log_help() {
   std::string text = "Log items (comma separated):\n";
@@ -127,8 +134,12 @@ Result<> apply_daemonize(CommandLine& line, std::string_view) {
   return {};
 }
 
-Result<> apply_version(CommandLine& line, std::string_view) { return print(line, version_text()); }
-Result<> apply_help(CommandLine& line, std::string_view) { return print(line, help_text()); }
+Result<> apply_version(CommandLine& line, std::string_view) {
+  return print(line, version_text());
+}
+Result<> apply_help(CommandLine& line, std::string_view) {
+  return print(line, help_text());
+}
 
 }  // namespace
 
@@ -136,7 +147,8 @@ std::span<const Option> process_options() {
   static constexpr std::array kOptions = {
       Option{"name", "[guest=]NAME[,debug-threads=on|off]", "what to call the machine", apply_name},
       Option{"uuid", "UUID", "the machine's identity, as SMBIOS shows it", apply_uuid},
-      Option{"rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "the clock's start and pace", apply_rtc},
+      Option{"rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "the clock's start and pace",
+             apply_rtc},
       Option{"no-reboot", "", "end instead of rebooting", apply_no_reboot},
       Option{"no-shutdown", "", "stay, paused, after power-off", apply_no_shutdown},
       Option{"action", "reboot=|shutdown=|panic=|watchdog=ACTION", "what to do at each of these events", apply_action},

@@ -53,6 +53,7 @@ class AddressSpace {
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] Region& root() { return *root_; }
+  [[nodiscard]] const RegionPtr& root_region() const { return root_; }
   /// A consistent picture; stays valid for as long as it is held.
   [[nodiscard]] std::shared_ptr<const FlatView> view() const;
 

@@ -19,10 +19,12 @@ std::vector<accel::IrqRoute> pc_irq_routes() {
   std::vector<accel::IrqRoute> routes;
   for (std::uint32_t gsi = 0; gsi < kIsaIrqs; ++gsi) {
     if (gsi == kCascade) continue;
-    routes.push_back({.gsi = gsi, .target = gsi < 8 ? Target::kPicMaster : Target::kPicSlave, .pin = gsi % 8, .msi = {}});
+    routes.push_back(
+        {.gsi = gsi, .target = gsi < 8 ? Target::kPicMaster : Target::kPicSlave, .pin = gsi % 8, .msi = {}});
   }
   for (std::uint32_t gsi = 0; gsi < kIoapicPins; ++gsi)
-    if (gsi != kCascade) routes.push_back({.gsi = gsi, .target = Target::kIoapic, .pin = gsi == 0 ? 2 : gsi, .msi = {}});
+    if (gsi != kCascade)
+      routes.push_back({.gsi = gsi, .target = Target::kIoapic, .pin = gsi == 0 ? 2 : gsi, .msi = {}});
   return routes;
 }
 

@@ -4,11 +4,6 @@
 
 namespace doppel::vm {
 
-void ApicPort::connect(hw::LocalApic& apic, std::function<void()> wake) {
-  apic_ = &apic;
-  wake_ = std::move(wake);
-}
-
 void ApicPort::post(std::uint32_t signal) {
   std::uint32_t before = signals_.load();
   while (true) {

@@ -12,9 +12,11 @@ namespace doppel::vm {
 /// As LocalApicClient called from any thread; as InterruptPort from the vCPU's.
 class ApicPort final : public InterruptPort, public hw::LocalApicClient {
  public:
-  /// WAKE gets the vCPU's thread out of the guest or its sleep. Set both before the vCPU runs.
-  void connect(hw::LocalApic& apic, std::function<void()> wake);
+  /// WAKE gets the vCPU's thread out of the guest or its sleep. Both are set before the vCPU runs.
+  void connect(hw::LocalApic& apic) { apic_ = &apic; }
+  void set_wake(std::function<void()> wake) { wake_ = std::move(wake); }
 
+  [[nodiscard]] bool has_local_apic() const override { return true; }
   [[nodiscard]] bool has_work() const override { return signals_.load(std::memory_order_acquire) != 0; }
   std::optional<CpuSignalEvent> take_signal() override;
   [[nodiscard]] bool has_interrupt() const override { return apic_->has_interrupt(); }

@@ -1,8 +1,8 @@
-// VmConfig: everything that makes one machine, as plain data. Every front door (QEMU's options, JSON, QMP) fills one, and
-// building the machine reads only this. Prints to and reads from JSON (config_json.h).
+// VmConfig: everything that makes one machine, as plain data. Every front door (QEMU's options, JSON, QMP) fills one,
+// and building the machine reads only this. Prints to and reads from JSON (config_json.h).
 //
-// Defaults here are the defaults of the command line. Text that names a thing (a CPU model, a device's properties) stays
-// text until the part that knows the thing reads it.
+// Defaults here are the defaults of the command line. Text that names a thing (a CPU model, a device's properties)
+// stays text until the part that knows the thing reads it.
 #pragma once
 
 #include <cstdint>
@@ -110,10 +110,10 @@ struct FwCfgFileConfig {
   std::string text;
 };
 
-/// `-smbios type=N,key=value` or `file=`; `-acpitable key=value`. One KeyValues per option given.
+/// The texts of `-smbios` and `-acpitable`, one per option given.
 struct TablesConfig {
-  std::vector<KeyValues> smbios;
-  std::vector<KeyValues> acpi;
+  std::vector<std::string> smbios;
+  std::vector<std::string> acpi;
 };
 
 /// `-rtc`.

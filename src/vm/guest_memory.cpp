@@ -19,8 +19,8 @@ Result<const MemoryBackendConfig*> find_backend(const VmConfig& config, std::str
     if (backend.id == id) return &backend;
     nearest.offer(backend.id);
   }
-  return fail(ErrorKind::kNotFound, "there is no memory backend '{}'{}; add -object memory-backend-ram,id={},size=...", id,
-              nearest.suggestion(), id);
+  return fail(ErrorKind::kNotFound, "there is no memory backend '{}'{}; add -object memory-backend-ram,id={},size=...",
+              id, nearest.suggestion(), id);
 }
 
 /// RAM of the machine's own, by -m, -mem-path and -mem-prealloc.
@@ -54,7 +54,8 @@ Result<> assign_cpus(std::vector<NumaNode>& nodes, unsigned cpus) {
   for (const NumaNode& node : nodes) {
     for (const unsigned cpu : node.cpus) {
       if (cpu >= cpus)
-        return fail(ErrorKind::kOutOfRange, "-numa: node {} names CPU {}, but there are only CPUs 0 to {}", node.id, cpu, cpus - 1);
+        return fail(ErrorKind::kOutOfRange, "-numa: node {} names CPU {}, but there are only CPUs 0 to {}", node.id,
+                    cpu, cpus - 1);
       if (!taken.insert(cpu).second)
         return fail(ErrorKind::kInvalidArgument, "-numa: CPU {} is in two nodes, one of them {}", cpu, node.id);
     }
@@ -75,8 +76,8 @@ Result<> set_distances(GuestMemory& memory, const std::vector<NumaDistanceConfig
       return fail(ErrorKind::kNotFound, "-numa dist: there is no node {}", std::max(row.source, row.destination));
     if (row.value < 10 || (row.source == row.destination && row.value != 10))
       return fail(ErrorKind::kInvalidArgument,
-                  "-numa dist: val={} from node {} to node {}; a node is 10 from itself and others are 11 to 255", row.value,
-                  row.source, row.destination);
+                  "-numa dist: val={} from node {} to node {}; a node is 10 from itself and others are 11 to 255",
+                  row.value, row.source, row.destination);
     memory.distances[row.source * count + row.destination] = row.value;
     const bool mirrored = std::ranges::any_of(distances, [&](const NumaDistanceConfig& other) {
       return other.source == row.destination && other.destination == row.source;
@@ -91,13 +92,15 @@ Result<> add_numa_nodes(GuestMemory& memory, const VmConfig& config, unsigned cp
   std::ranges::sort(nodes, {}, &NumaNodeConfig::id);
   if (nodes.size() > kMaxNumaNodes)
     return fail(ErrorKind::kOutOfRange, "-numa: {} nodes are more than {}", nodes.size(), kMaxNumaNodes);
-  const bool sizes_given = std::ranges::any_of(nodes, [](const auto& node) { return node.size != 0 || !node.memdev.empty(); });
+  const bool sizes_given =
+      std::ranges::any_of(nodes, [](const auto& node) { return node.size != 0 || !node.memdev.empty(); });
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const NumaNodeConfig& node = nodes[i];
     if (node.id != i)
       return i > 0 && node.id == nodes[i - 1].id
                  ? fail(ErrorKind::kAlreadyExists, "-numa: node {} is given twice", node.id)
-                 : fail(ErrorKind::kInvalidArgument, "-numa: nodes are numbered from 0 without gaps; node {} is missing", i);
+                 : fail(ErrorKind::kInvalidArgument,
+                        "-numa: nodes are numbered from 0 without gaps; node {} is missing", i);
     const std::uint64_t start = memory.size;
     if (!node.memdev.empty()) {
       DOPPEL_TRY(add_backend(memory, config, node.memdev));
@@ -117,7 +120,8 @@ Result<> add_numa_nodes(GuestMemory& memory, const VmConfig& config, unsigned cp
 }
 
 Result<> check_sizes(const MemoryConfig& memory) {
-  if (memory.size == 0) return fail(ErrorKind::kInvalidArgument, "-m: a machine needs memory; write a size such as '-m 512M'");
+  if (memory.size == 0)
+    return fail(ErrorKind::kInvalidArgument, "-m: a machine needs memory; write a size such as '-m 512M'");
   if (memory.size < kMiB)
     return fail(ErrorKind::kInvalidArgument, "-m: {} is less than the 1 MiB a PC needs", format_size(memory.size));
   if (!is_aligned(memory.size, memory::kPageSize))
@@ -140,7 +144,8 @@ Result<GuestMemory> create_guest_memory(const VmConfig& config, std::string_view
   GuestMemory memory;
   if (!config.numa.nodes.empty()) {
     if (!memory_backend.empty())
-      return fail(ErrorKind::kInvalidArgument, "-machine memory-backend= and -numa exclude each other; give the nodes memdev=");
+      return fail(ErrorKind::kInvalidArgument,
+                  "-machine memory-backend= and -numa exclude each other; give the nodes memdev=");
     DOPPEL_TRY(add_numa_nodes(memory, config, cpus));
   } else if (!memory_backend.empty()) {
     DOPPEL_TRY(add_backend(memory, config, memory_backend));
@@ -150,10 +155,16 @@ Result<GuestMemory> create_guest_memory(const VmConfig& config, std::string_view
   } else {
     DOPPEL_TRY(add_block(memory, default_options(config, "pc.ram", config.memory.size)));
   }
+  if (memory.blocks.front()->size() < kMiB)
+    return fail(ErrorKind::kInvalidArgument,
+                "the first memory node or backend has {}; a PC needs its first 1 MiB in one piece",
+                format_size(memory.blocks.front()->size()));
   memory.ram = topology.container("ram", memory.size);
   std::uint64_t offset = 0;
   for (const auto& block : memory.blocks) {
-    memory.ram->add(topology.ram(block->name(), block, 0, block->size()), offset);
+    const memory::RegionPtr region = topology.ram(block->name(), block, 0, block->size());
+    if (offset == 0) memory.low_ram = region;
+    memory.ram->add(region, offset);
     offset += block->size();
   }
   return memory;

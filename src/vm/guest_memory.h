@@ -23,6 +23,7 @@ struct NumaNode {
 struct GuestMemory {
   std::vector<std::shared_ptr<memory::RamBlock>> blocks;  // in order
   memory::RegionPtr ram;                                  // all of it in one container, from offset 0
+  memory::RegionPtr low_ram;                              // the first block's region, at least 1 MiB
   std::uint64_t size = 0;                                 // bytes
   std::vector<NumaNode> nodes;                            // empty without -numa
   std::vector<std::uint8_t> distances;                    // nodes * nodes, row by row; empty if none was given

@@ -30,7 +30,8 @@ TEST_F(GuestMemoryTest, OneBlockWithoutNuma) {
 }
 
 TEST_F(GuestMemoryTest, NodesShareTheMemoryAndTheCpus) {
-  config_.numa.nodes = {{.id = 0, .cpus = {0}, .memdev = "", .size = 0}, {.id = 1, .cpus = {2, 3}, .memdev = "", .size = 0}};
+  config_.numa.nodes = {{.id = 0, .cpus = {0}, .memdev = "", .size = 0},
+                        {.id = 1, .cpus = {2, 3}, .memdev = "", .size = 0}};
   const auto memory = create();
   ASSERT_TRUE(memory);
   ASSERT_EQ(memory->nodes.size(), 2U);
@@ -39,12 +40,14 @@ TEST_F(GuestMemoryTest, NodesShareTheMemoryAndTheCpus) {
 }
 
 TEST_F(GuestMemoryTest, NodeSizesMustAddUp) {
-  config_.numa.nodes = {{.id = 0, .cpus = {}, .memdev = "", .size = 64 * kMiB}, {.id = 1, .cpus = {}, .memdev = "", .size = 32 * kMiB}};
+  config_.numa.nodes = {{.id = 0, .cpus = {}, .memdev = "", .size = 64 * kMiB},
+                        {.id = 1, .cpus = {}, .memdev = "", .size = 32 * kMiB}};
   EXPECT_EQ(error(), "-numa: the nodes have 96 MiB of memory together, but -m says 128 MiB");
 }
 
 TEST_F(GuestMemoryTest, OverlappingCpusAreNamed) {
-  config_.numa.nodes = {{.id = 0, .cpus = {0, 1}, .memdev = "", .size = 0}, {.id = 1, .cpus = {1}, .memdev = "", .size = 0}};
+  config_.numa.nodes = {{.id = 0, .cpus = {0, 1}, .memdev = "", .size = 0},
+                        {.id = 1, .cpus = {1}, .memdev = "", .size = 0}};
   EXPECT_EQ(error(), "-numa: CPU 1 is in two nodes, one of them 1");
   EXPECT_NE(error(1), "");
 }

@@ -1,4 +1,4 @@
-// The interrupt side of one vCPU whose local APIC is ours (kernel_irqchip=off, the software accelerator).
+// The interrupt side of one vCPU, as far as its interrupt controllers are ours and not the accelerator's.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,8 @@ struct CpuSignalEvent {
 class InterruptPort {
  public:
   virtual ~InterruptPort() = default;
+  /// False: only the 8259s are ours; the accelerator has the local APIC, and with it halting, TPR and INIT.
+  [[nodiscard]] virtual bool has_local_apic() const = 0;
   /// Asked before each entry: anything for this processor, whether or not it can take it now?
   [[nodiscard]] virtual bool has_work() const = 0;
   /// The next INIT, SIPI, NMI or SMI.

@@ -10,16 +10,16 @@
 namespace doppel::vm {
 
 enum class MachineKind : std::uint8_t {
-  kNone,      // no hardware: for asking questions of the program
-  kPc,        // i440FX + PIIX3
-  kMicrovm,   // a slim board without PCI
+  kNone,     // no hardware: for asking questions of the program
+  kPc,       // i440FX + PIIX3
+  kMicrovm,  // a slim board without PCI
 };
 
 struct MachineType {
   std::string_view name;
   std::string_view description;
   MachineKind kind = MachineKind::kPc;
-  std::string_view alias;  // a second name, or empty
+  std::string_view alias{};  // a second name, or empty
   bool is_default = false;
   unsigned max_cpus = 255;
 };

@@ -29,13 +29,13 @@ Result<SmpConfig> resolve_smp(SmpConfig smp, unsigned limit) {
   if (smp.cpus == 0) smp.cpus = total;
   if (product != smp.maxcpus)
     return fail(ErrorKind::kInvalidArgument,
-                "-smp: sockets ({}) * dies ({}) * cores ({}) * threads ({}) make {} CPUs, but maxcpus is {}", smp.sockets,
-                smp.dies, smp.cores, smp.threads, product, smp.maxcpus);
+                "-smp: sockets ({}) * dies ({}) * cores ({}) * threads ({}) make {} CPUs, but maxcpus is {}",
+                smp.sockets, smp.dies, smp.cores, smp.threads, product, smp.maxcpus);
   if (smp.cpus > smp.maxcpus)
     return fail(ErrorKind::kInvalidArgument, "-smp: {} CPUs are more than maxcpus={}", smp.cpus, smp.maxcpus);
   if (smp.maxcpus > limit)
-    return fail(ErrorKind::kOutOfRange, "-smp: {} CPUs are more than the {} this machine and accelerator allow", smp.maxcpus,
-                limit);
+    return fail(ErrorKind::kOutOfRange, "-smp: {} CPUs are more than the {} this machine and accelerator allow",
+                smp.maxcpus, limit);
   return smp;
 }
 

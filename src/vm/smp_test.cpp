@@ -42,7 +42,8 @@ TEST(ResolveSmp, MaxcpusLeavesRoomForHotplug) {
 TEST(ResolveSmp, InconsistentProductSaysSo) {
   const auto smp = resolve_smp({.cpus = 4, .cores = 3}, 255);
   ASSERT_FALSE(smp);
-  EXPECT_EQ(smp.error().message(), "-smp: sockets (1) * dies (1) * cores (3) * threads (1) make 3 CPUs, but maxcpus is 4");
+  EXPECT_EQ(smp.error().message(),
+            "-smp: sockets (1) * dies (1) * cores (3) * threads (1) make 3 CPUs, but maxcpus is 4");
 }
 
 TEST(ResolveSmp, MoreThanMaxcpusOrTheLimitFails) {

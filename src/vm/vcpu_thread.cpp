@@ -12,6 +12,7 @@
 
 #include "base/endian.h"
 #include "x86/cpu_format.h"
+#include "x86/registers.h"
 
 namespace doppel::vm {
 
@@ -20,8 +21,9 @@ using memory::GuestPhysAddr;
 namespace {
 
 /// What a vCPU has whose local APIC is ours: waiting for SIPI is this thread's business then.
-constexpr x86::StateParts kWithoutOwnApic = x86::StateParts::kRegisters | x86::StateParts::kSystem | x86::StateParts::kFpu |
-                                            x86::StateParts::kMsrs | x86::StateParts::kEvents | x86::StateParts::kDebug;
+constexpr x86::StateParts kWithoutOwnApic = x86::StateParts::kRegisters | x86::StateParts::kSystem |
+                                            x86::StateParts::kFpu | x86::StateParts::kMsrs | x86::StateParts::kEvents |
+                                            x86::StateParts::kDebug;
 
 /// Takes over what a boot protocol defines of the processor's entry state.
 void apply_entry(x86::CpuState& state, const x86::CpuState& entry) {
@@ -48,6 +50,7 @@ VcpuThread::VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, VcpuObserver& observer
       config_(std::move(config)),
       buses_(config_.buses),
       interrupts_(config_.interrupts),
+      own_local_apic_(interrupts_ != nullptr && interrupts_->has_local_apic()),
       log_(config_.log),
       thread_([this] { main(); }) {
   wait_until_paused();
@@ -65,10 +68,19 @@ VcpuThread::~VcpuThread() {
 }
 
 void VcpuThread::resume() {
+  begin(false);
+}
+
+void VcpuThread::step() {
+  begin(true);
+}
+
+void VcpuThread::begin(bool step) {
   {
     const std::scoped_lock lock(mutex_);
     pause_requested_ = false;
     paused_ = false;
+    step_requested_ = step;
   }
   changed_.notify_all();
 }
@@ -111,12 +123,12 @@ Result<> VcpuThread::reset(const x86::CpuState* entry) {
   call([&](accel::Vcpu& cpu) {
     x86::CpuState state = x86::reset_state(config_.reset);
     if (entry != nullptr) apply_entry(state, *entry);
-    if (interrupts_ != nullptr) {
+    if (own_local_apic_) {
       state.apic_base = interrupts_->apic_base();
       waiting_for_sipi_ = std::exchange(state.mp_state, x86::MpState::kRunnable) != x86::MpState::kRunnable;
     }
     halted_ = false;
-    result = cpu.set_state(state, interrupts_ != nullptr ? kWithoutOwnApic : x86::StateParts::kAll);
+    result = cpu.set_state(state, own_local_apic_ ? kWithoutOwnApic : x86::StateParts::kAll);
   });
   return result;
 }
@@ -126,7 +138,12 @@ void VcpuThread::main() {
   if (config_.name_threads) ::pthread_setname_np(::pthread_self(), fmt::format("CPU {}/vcpu", id_).c_str());
   while (true) {
     if (attention_.load(std::memory_order_acquire) && !serve_requests()) return;
-    if (interrupts_ != nullptr && !prepare_entry()) {
+    if (stepping_) {
+      if (halted_ || waiting_for_sipi_) {
+        finish_step();
+        continue;
+      }
+    } else if (interrupts_ != nullptr && !prepare_entry()) {
       wait_for_event();
       continue;
     }
@@ -136,13 +153,48 @@ void VcpuThread::main() {
       continue;
     }
     carry_out(*exit);
+    if (stepping_ && !std::holds_alternative<accel::DebugExit>(*exit)) finish_step();
   }
 }
 
-/// Carries out calls and pauses; false ends the thread. A finished device read is completed first, so that whoever looks
-/// at the state sees whole instructions.
+void VcpuThread::begin_step() {
+  x86::CpuState state;
+  if (const auto got = vcpu_->get_state(state, x86::StateParts::kRegisters); !got) return stuck(got.error().describe());
+  vcpu_->request_interrupt_window(false);
+  step_from_ = state.rip;
+  stepping_ = true;
+}
+
+/// After an exit other than a DebugExit: an accelerator that leaves for an access may not report the step as well.
+void VcpuThread::finish_step() {
+  const auto completed = vcpu_->complete_exit();
+  if (!completed && completed.error().kind() == ErrorKind::kBusy) return;  // run() goes on with the instruction
+  x86::CpuState state;
+  const auto got = vcpu_->get_state(state, x86::StateParts::kRegisters | x86::StateParts::kSystem);
+  if (!completed || !got) return stuck((completed ? got : completed).error().describe());
+  if (state.rip == step_from_ && !halted_ && !waiting_for_sipi_) return;
+  stepping_ = false;
+  observer_.guest_debug(id_, {.vector = x86::kDebug,
+                              .pc = state.segment[x86::kCs].base + state.rip,
+                              .dr6 = x86::dr6::kBs,
+                              .dr7 = x86::dr7::kReset});
+}
+
+/// Finishes the access that the vCPU came out for; its instruction may need several.
+Result<> VcpuThread::complete_access() {
+  auto completed = vcpu_->complete_exit();
+  while (!completed && completed.error().kind() == ErrorKind::kBusy) {
+    DOPPEL_ASSIGN(accel::VcpuExit exit, vcpu_->run());
+    carry_out(exit);
+    completed = vcpu_->complete_exit();
+  }
+  return completed;
+}
+
+/// Carries out calls and pauses; false ends the thread. A finished device read is completed first, so that whoever
+/// looks at the state sees whole instructions.
 bool VcpuThread::serve_requests() {
-  if (const auto completed = vcpu_->complete_exit(); !completed) stuck(completed.error().describe());
+  if (const auto completed = complete_access(); !completed) stuck(completed.error().describe());
   std::unique_lock lock(mutex_);
   while (true) {
     while (!calls_.empty()) {
@@ -155,10 +207,14 @@ bool VcpuThread::serve_requests() {
     }
     if (exit_requested_) return false;
     if (!pause_requested_) break;
+    stepping_ = false;
     if (!std::exchange(paused_, true)) changed_.notify_all();
     changed_.wait(lock, [this] { return !calls_.empty() || exit_requested_ || !pause_requested_; });
   }
   attention_ = false;
+  const bool step = std::exchange(step_requested_, false);
+  lock.unlock();
+  if (step) begin_step();
   return true;
 }
 
@@ -179,13 +235,14 @@ bool VcpuThread::prepare_entry() {
     vcpu_->request_interrupt_window(true);
   } else if (const auto vector = interrupts_->acknowledge()) {
     halted_ = false;
-    if (const auto injected = vcpu_->inject({.kind = accel::Injection::Kind::kInterrupt, .vector = *vector, .error_code = {}});
+    if (const auto injected =
+            vcpu_->inject({.kind = accel::Injection::Kind::kInterrupt, .vector = *vector, .error_code = {}});
         !injected)
       stuck(injected.error().describe());
     vcpu_->request_interrupt_window(interrupts_->has_interrupt());
   }
   if (halted_) return false;
-  vcpu_->set_tpr(interrupts_->tpr());
+  if (own_local_apic_) vcpu_->set_tpr(interrupts_->tpr());
   return true;
 }
 
@@ -195,7 +252,8 @@ void VcpuThread::take_signals() {
       case CpuSignal::kNmi:
         if (waiting_for_sipi_) break;
         halted_ = false;
-        if (const auto injected = vcpu_->inject({.kind = accel::Injection::Kind::kNmi, .vector = 2, .error_code = {}}); !injected)
+        if (const auto injected = vcpu_->inject({.kind = accel::Injection::Kind::kNmi, .vector = 2, .error_code = {}});
+            !injected)
           stuck(injected.error().describe());
         break;
       case CpuSignal::kSmi:
@@ -260,7 +318,7 @@ struct VcpuThread::ExitHandler {
     else
       store_le_sized(exit.data.data(), size, apic.read(offset, size));
   }
-  void operator()(accel::HaltExit&) const { self.halted_ = true; }
+  void operator()(accel::HaltExit&) const { self.halted_ = self.own_local_apic_; }
   void operator()(accel::IrqWindowExit&) const {}
   void operator()(accel::InterruptedExit&) const {}
   void operator()(accel::SetTprExit&) const {}
@@ -269,12 +327,13 @@ struct VcpuThread::ExitHandler {
   void operator()(accel::SystemEventExit& exit) const { self.observer_.guest_system_event(self.id_, exit); }
   void operator()(accel::IoapicEoiExit& exit) const { self.observer_.ioapic_eoi(exit.vector); }
   void operator()(accel::MsrExit& exit) const {
-    const bool handled = self.interrupts_ != nullptr &&
-                         (exit.direction == accel::IoDirection::kIn ? self.interrupts_->read_msr(exit.index, *exit.value)
-                                                                    : self.interrupts_->write_msr(exit.index, *exit.value));
+    const bool handled = self.interrupts_ != nullptr && (exit.direction == accel::IoDirection::kIn
+                                                             ? self.interrupts_->read_msr(exit.index, *exit.value)
+                                                             : self.interrupts_->write_msr(exit.index, *exit.value));
     if (handled) return;
     *exit.fault = 1;
-    self.log_.guest_error("{} of unknown MSR {:#x}", exit.direction == accel::IoDirection::kIn ? "RDMSR" : "WRMSR", exit.index);
+    self.log_.guest_error("{} of unknown MSR {:#x}", exit.direction == accel::IoDirection::kIn ? "RDMSR" : "WRMSR",
+                          exit.index);
   }
   void operator()(accel::InternalErrorExit& exit) const {
     self.stuck(exit.instruction_length == 0
@@ -292,7 +351,7 @@ struct VcpuThread::ExitHandler {
 
 void VcpuThread::carry_out(accel::VcpuExit& exit) {
   observer_.before_exit();
-  if (interrupts_ != nullptr) interrupts_->set_tpr(vcpu_->tpr());
+  if (own_local_apic_) interrupts_->set_tpr(vcpu_->tpr());
   std::visit(ExitHandler{*this}, exit);
 }
 

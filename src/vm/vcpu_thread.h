@@ -41,8 +41,10 @@ struct VcpuBuses {
 };
 
 struct VcpuThreadConfig {
+  explicit VcpuThreadConfig(VcpuBuses where) : buses(where) {}
+
   VcpuBuses buses;
-  InterruptPort* interrupts = nullptr;  // null when the accelerator has the local APIC
+  InterruptPort* interrupts = nullptr;  // null when the accelerator has all controllers
   x86::ResetParameters reset;
   bool name_threads = true;
   Logger log;
@@ -63,6 +65,8 @@ class VcpuThread {
   [[nodiscard]] int host_thread_id() const { return host_thread_id_; }
 
   void resume();
+  /// Like resume(), for one instruction that ends in guest_debug(). Interrupts wait. A halted CPU stays where it is.
+  void step();
   void request_pause();
   /// Returns once the thread is out of the guest and idle. After request_pause().
   void wait_until_paused();
@@ -77,6 +81,10 @@ class VcpuThread {
   struct ExitHandler;
 
   void main();
+  void begin(bool step);
+  void begin_step();
+  void finish_step();
+  Result<> complete_access();
   bool serve_requests();
   void wait_for_event();
   /// Moves what the local APIC has into the vCPU. False: nothing to run (halted or waiting for SIPI).
@@ -92,6 +100,7 @@ class VcpuThread {
   const VcpuThreadConfig config_;
   const VcpuBuses buses_;
   InterruptPort* const interrupts_;
+  const bool own_local_apic_;
   const Logger log_;
 
   std::atomic<bool> attention_{true};  // something below asks the thread to leave its fast path
@@ -99,6 +108,7 @@ class VcpuThread {
   std::condition_variable changed_;    // a request came, or was served
   bool pause_requested_ = true;
   bool paused_ = false;
+  bool step_requested_ = false;
   bool exit_requested_ = false;
   std::deque<const std::function<void(accel::Vcpu&)>*> calls_;
   bool woken_ = false;
@@ -106,6 +116,8 @@ class VcpuThread {
   // Of the vCPU's thread alone.
   bool halted_ = false;
   bool waiting_for_sipi_ = false;
+  bool stepping_ = false;
+  std::uint64_t step_from_ = 0;  // RIP
   std::atomic<int> host_thread_id_{0};
   std::thread thread_;
 };

@@ -1,10 +1,12 @@
 #include "vm/virtual_machine.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
 #include "vm/accelerator_irqs.h"
 #include "vm/apic_port.h"
+#include "vm/pic_port.h"
 
 namespace doppel::vm {
 
@@ -44,11 +46,18 @@ void VirtualMachine::set_state(RunState state) {
 }
 
 void VirtualMachine::resume() {
+  resume(std::vector(vcpus_.size(), CpuRun::kRun));
+}
+
+void VirtualMachine::resume(std::span<const CpuRun> plan) {
   if (running()) return;
   stop_requested_ = false;
-  loop_.virtual_clock().resume();
+  if (std::ranges::find(plan, CpuRun::kRun) != plan.end()) loop_.virtual_clock().resume();
   set_state(RunState::kRunning);
-  for (const auto& vcpu : vcpus_) vcpu->resume();
+  for (std::size_t i = 0; i < plan.size() && i < vcpus_.size(); ++i) {
+    if (plan[i] == CpuRun::kRun) vcpus_[i]->resume();
+    if (plan[i] == CpuRun::kStep) vcpus_[i]->step();
+  }
 }
 
 void VirtualMachine::pause(RunState state) {
@@ -69,6 +78,7 @@ void VirtualMachine::reset() {
   const RunState before = state_;
   pause();
   machine_->reset();
+  for (const auto& port : apic_ports_) port->clear();
   reset_vcpus();
   if (was_running)
     resume();
@@ -85,7 +95,9 @@ void VirtualMachine::reset_vcpus() {
   }
 }
 
-void VirtualMachine::power_button() { machine_->power_button(); }
+void VirtualMachine::power_button() {
+  machine_->power_button();
+}
 
 void VirtualMachine::quit(int status) {
   loop_.post([this, status] {
@@ -163,7 +175,8 @@ void VirtualMachine::guest_system_event(unsigned cpu, const accel::SystemEventEx
   switch (event.kind) {
     case accel::SystemEventKind::kShutdown: power_off_requested(); break;
     case accel::SystemEventKind::kCrash: guest_panicked(); break;
-    case accel::SystemEventKind::kReset: case accel::SystemEventKind::kOther: reset_requested(); break;
+    case accel::SystemEventKind::kReset:
+    case accel::SystemEventKind::kOther: reset_requested(); break;
   }
 }
 
@@ -182,7 +195,9 @@ void VirtualMachine::vcpu_stuck(unsigned cpu, const std::string& why, const std:
   });
 }
 
-void VirtualMachine::ioapic_eoi(std::uint8_t vector) { machine_->end_of_interrupt(vector); }
+void VirtualMachine::ioapic_eoi(std::uint8_t vector) {
+  machine_->end_of_interrupt(vector);
+}
 
 void VirtualMachine::before_exit() {
   // Nothing is coalesced yet: no device here takes write-only traffic worth batching.

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,7 +19,7 @@
 #include "accel/accelerator.h"
 #include "accel/slot_table.h"
 #include "base/log.h"
-#include "chardev/chardev.h"
+#include "chardev/create.h"
 #include "event/loop.h"
 #include "hw/machine/machine.h"
 #include "memory/address_space.h"
@@ -31,6 +32,7 @@ namespace doppel::vm {
 
 class AcceleratorIrqs;
 class ApicPort;
+class PicPort;
 
 class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
  public:
@@ -41,6 +43,9 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   int run();
 
   void resume();
+  /// Sets going only some CPUs, one entry in PLAN for each. kStep: one instruction without interrupts, then a DebugExit
+  /// with DR6.BS; ask for single steps by Vcpu::set_debug() before. Guest time stands still unless a CPU is to kRun.
+  void resume(std::span<const CpuRun> plan);
   void pause(RunState state = RunState::kPaused);
   /// Resets all devices and processors, then runs on as before.
   void reset();
@@ -59,6 +64,7 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   [[nodiscard]] std::size_t vcpu_count() const { return vcpus_.size(); }
   [[nodiscard]] VcpuThread& vcpu(std::size_t index) { return *vcpus_[index]; }
   [[nodiscard]] event::Loop& loop() { return loop_; }
+  [[nodiscard]] chardev::ChardevSet& chardevs() { return *chardevs_; }
 
   /// Told on the loop's thread, all vCPUs paused, of each DebugExit; one listener at a time.
   using DebugListener = std::function<void(unsigned cpu, const accel::DebugExit& exit)>;
@@ -113,9 +119,10 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   std::unique_ptr<memory::AddressSpace> memory_;
   std::unique_ptr<memory::AddressSpace> ports_;
   std::unique_ptr<accel::SlotTable> slots_;
-  std::vector<std::unique_ptr<chardev::Chardev>> chardevs_;
+  std::unique_ptr<chardev::ChardevSet> chardevs_;
   std::unique_ptr<AcceleratorIrqs> accelerator_irqs_;
   std::vector<std::unique_ptr<ApicPort>> apic_ports_;  // empty when the accelerator has the local APICs
+  std::unique_ptr<PicPort> pic_port_;                  // only with a split interrupt controller
   std::unique_ptr<hw::Machine> machine_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };

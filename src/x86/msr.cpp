@@ -95,6 +95,7 @@ constexpr auto kNotReset = std::to_array<std::uint32_t>({
     msr::kMtrrCap,
     msr::kArchCapabilities,
     msr::kMcgCap,
+    msr::kMcgCtl,  // exists only where IA32_MCG_CAP says so, which reset does not change
     msr::kPerfStatus,
     msr::kPerfCapabilities,
     msr::kAmdPatchLevel,
@@ -122,7 +123,6 @@ std::uint64_t msr_reset_value(std::uint32_t index) {
   switch (index) {
     case msr::kPat: return msr::kPatReset;
     case msr::kMiscEnable: return msr::kMiscEnableFastStrings;
-    case msr::kMcgCtl: return ~std::uint64_t{0};
     case msr::kKvmPollControl: return 1;
     default: break;
   }

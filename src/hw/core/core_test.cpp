@@ -81,7 +81,7 @@ struct Config {
 };
 
 const PropertyTable<Config> kTable = {
-    {"flag", &Config::flag, "a switch"}, {"port", &Config::port, "I/O port"},     {"addr", &Config::addr, "slot"},
+    {"flag", &Config::flag, "a switch"}, {"port", &Config::port, "I/O port"},    {"addr", &Config::addr, "slot"},
     {"size", &Config::size, "bytes"},    {"mode", &Config::mode, "auto or not"}, {"id", &Config::id, "name"},
 };
 
@@ -103,8 +103,10 @@ TEST(PropertyTable, ParsesEachType) {
 
 TEST(PropertyTable, ErrorsSayWhatIsExpected) {
   Config config;
-  EXPECT_EQ(kTable.set(config, "port", "65536").error().message(), "property 'port' expects a number up to 65535, not '65536'");
-  EXPECT_EQ(kTable.set(config, "flag", "maybe").error().message(), "property 'flag' expects 'on' or 'off', not 'maybe'");
+  EXPECT_EQ(kTable.set(config, "port", "65536").error().message(),
+            "property 'port' expects a number up to 65535, not '65536'");
+  EXPECT_EQ(kTable.set(config, "flag", "maybe").error().message(),
+            "property 'flag' expects 'on' or 'off', not 'maybe'");
   EXPECT_EQ(kTable.set(config, "prot", "1").error().message(), "there is no property 'prot' (did you mean 'port'?)");
 }
 

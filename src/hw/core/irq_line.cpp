@@ -4,19 +4,25 @@
 
 namespace doppel::hw {
 
-IrqLine::IrqLine(Device& owner, IrqPin pin) : pin_(pin) { owner.lines_.push_back(this); }
+IrqLine::IrqLine(Device& owner, IrqPin pin) : pin_(pin) {
+  owner.lines_.push_back(this);
+}
 
 void IrqLine::set(bool level) {
-  if (level && !level_) ++edges_;
+  if (level == level_) return;
+  if (level) ++edges_;
   level_ = level;
+  changed_ = true;
 }
 
 void IrqLine::edge() {
   ++edges_;
   level_ = true;
+  changed_ = true;
 }
 
 void IrqLine::deliver() {
+  if (!changed_.load(std::memory_order_relaxed) || !changed_.exchange(false)) return;
   const std::scoped_lock lock(delivery_mutex_);
   const unsigned edges = edges_;
   const bool level = level_;

@@ -60,7 +60,8 @@ class IrqLine {
   const IrqPin pin_;
   std::atomic<bool> level_{false};
   std::atomic<unsigned> edges_{0};
-  std::mutex delivery_mutex_;  // orders deliveries; taken with no device lock held
+  std::atomic<bool> changed_{false};  // since the last delivery began
+  std::mutex delivery_mutex_;         // orders deliveries; taken with no device lock held
   bool delivered_level_ = false;
   unsigned delivered_edges_ = 0;
 };

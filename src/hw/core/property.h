@@ -41,8 +41,8 @@ template <class Config>
 class PropertyTable {
  public:
   using Member = std::variant<bool Config::*, std::uint8_t Config::*, std::uint16_t Config::*, std::uint32_t Config::*,
-                              std::uint64_t Config::*, std::int32_t Config::*, SizeValue Config::*,
-                              OnOffAuto Config::*, std::string Config::*>;
+                              std::uint64_t Config::*, std::int32_t Config::*, SizeValue Config::*, OnOffAuto Config::*,
+                              std::string Config::*>;
   struct Row {
     std::string_view name;
     Member member;
@@ -116,25 +116,39 @@ Result<> PropertyTable<Config>::parse(T& value, std::string_view name, std::stri
 template <class Config>
 template <class T>
 constexpr std::string_view PropertyTable<Config>::type_name(const T&) {
-  if constexpr (std::is_same_v<T, bool>) return "bool";
-  else if constexpr (std::is_same_v<T, std::string>) return "str";
-  else if constexpr (std::is_same_v<T, SizeValue>) return "size";
-  else if constexpr (std::is_same_v<T, OnOffAuto>) return "OnOffAuto";
-  else if constexpr (std::is_same_v<T, std::int32_t>) return "int32";
-  else if constexpr (sizeof(T) == 1) return "uint8";
-  else if constexpr (sizeof(T) == 2) return "uint16";
-  else if constexpr (sizeof(T) == 4) return "uint32";
-  else return "uint64";
+  if constexpr (std::is_same_v<T, bool>)
+    return "bool";
+  else if constexpr (std::is_same_v<T, std::string>)
+    return "str";
+  else if constexpr (std::is_same_v<T, SizeValue>)
+    return "size";
+  else if constexpr (std::is_same_v<T, OnOffAuto>)
+    return "OnOffAuto";
+  else if constexpr (std::is_same_v<T, std::int32_t>)
+    return "int32";
+  else if constexpr (sizeof(T) == 1)
+    return "uint8";
+  else if constexpr (sizeof(T) == 2)
+    return "uint16";
+  else if constexpr (sizeof(T) == 4)
+    return "uint32";
+  else
+    return "uint64";
 }
 
 template <class Config>
 template <class T>
 std::string PropertyTable<Config>::show(const T& value) {
-  if constexpr (std::is_same_v<T, bool>) return value ? "true" : "false";
-  else if constexpr (std::is_same_v<T, std::string>) return fmt::format("\"{}\"", value);
-  else if constexpr (std::is_same_v<T, SizeValue>) return fmt::format("{}", value.bytes);
-  else if constexpr (std::is_same_v<T, OnOffAuto>) return "\"auto\"";
-  else return fmt::format("{}", value);
+  if constexpr (std::is_same_v<T, bool>)
+    return value ? "true" : "false";
+  else if constexpr (std::is_same_v<T, std::string>)
+    return fmt::format("\"{}\"", value);
+  else if constexpr (std::is_same_v<T, SizeValue>)
+    return fmt::format("{}", value.bytes);
+  else if constexpr (std::is_same_v<T, OnOffAuto>)
+    return "\"auto\"";
+  else
+    return fmt::format("{}", value);
 }
 
 }  // namespace doppel::hw

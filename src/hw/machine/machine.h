@@ -67,17 +67,18 @@ struct MachineParts {
   event::Clock& clock;
   MachineEvents& events;
   Logger log;
-  memory::RegionPtr ram;
+  memory::RegionPtr ram{};      // all of it, from offset 0
+  memory::RegionPtr low_ram{};  // a kRam region over its first part, at least 1 MiB
   std::uint64_t ram_size = 0;
-  InterruptHardware interrupts;
-  std::vector<CpuSlot> cpus;
-  std::vector<NumaMemory> numa_memory;
-  std::vector<std::uint8_t> numa_distances;
+  InterruptHardware interrupts{};
+  std::vector<CpuSlot> cpus{};
+  std::vector<NumaMemory> numa_memory{};
+  std::vector<std::uint8_t> numa_distances{};
   std::uint64_t tsc_hz = 0;
-  std::function<std::uint64_t()> tsc_now;  // the guest's TSC
+  std::function<std::uint64_t()> tsc_now{};  // the guest's TSC
   unsigned physical_address_bits = 40;
   /// A character backend by id; an unknown one is an error that names the nearest.
-  std::function<Result<chardev::Chardev*>(std::string_view id)> find_chardev;
+  std::function<Result<chardev::Chardev*>(std::string_view id)> find_chardev{};
 };
 
 using DeviceProperties = std::vector<std::pair<std::string, std::string>>;

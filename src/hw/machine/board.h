@@ -1,0 +1,64 @@
+// What all boards share: the parts they are made of, the devices users add, and resetting and saving them in one order.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hw/machine/board_config.h"
+#include "hw/machine/interrupt_board.h"
+#include "hw/machine/isa_board.h"
+#include "hw/machine/machine.h"
+#include "hw/machine/port_map.h"
+#include "hw/pci/pci_bus.h"
+#include "hw/pci/pci_function.h"
+
+namespace doppel::hw {
+
+/// A concrete board builds interrupts_ and isa_, then whatever else it has.
+class Board : public Machine {
+ public:
+  ~Board() override;
+
+  [[nodiscard]] const MachineParts& parts() const { return parts_; }
+  [[nodiscard]] InterruptBoard& interrupts() { return *interrupts_; }
+  [[nodiscard]] PortMap& ports() { return ports_; }
+  [[nodiscard]] IsaBoard& isa() { return *isa_; }
+
+  /// What a PCI function needs of this board.
+  [[nodiscard]] PciServices pci_services(std::string_view name);
+  /// Plugs FUNCTION in at bus BUS ("" is the root bus) and ADDRESS ("" is the next free slot) and takes it over.
+  Result<> plug(std::unique_ptr<PciFunction> function, std::string_view bus, std::string_view address);
+  /// Lets functions be plugged into BUS by its name.
+  void add_pci_bus(PciBus& bus) { pci_buses_[bus.name()] = &bus; }
+  /// pvpanic's port, for the ACPI tables.
+  void set_pvpanic_port(std::uint16_t port) { pvpanic_port_ = port; }
+
+  void reset() override;
+  Result<> add_device(std::string_view driver, const DeviceProperties& properties) override;
+  void end_of_interrupt(std::uint8_t vector) override { interrupts_->end_of_interrupt(vector); }
+  [[nodiscard]] LocalApic* local_apic(std::size_t cpu) override { return interrupts_->local_apic(cpu); }
+  [[nodiscard]] InterruptAcknowledge* pic() override { return interrupts_->pic(); }
+  void save(state::Writer& writer) override;
+  Result<> load(state::Reader& reader) override;
+
+ protected:
+  Board(MachineParts parts, BoardConfig config);
+  /// The ports that config_.serial asks for.
+  Result<> add_serial_ports();
+  /// Every device, in the order of saving.
+  [[nodiscard]] virtual std::vector<Device*> devices();
+
+  const MachineParts parts_;
+  const BoardConfig config_;
+  PortMap ports_;
+  std::unique_ptr<InterruptBoard> interrupts_;
+  std::unique_ptr<IsaBoard> isa_;
+  std::uint16_t pvpanic_port_ = 0;
+  std::map<std::string, PciBus*, std::less<>> pci_buses_;
+  std::vector<std::unique_ptr<PciFunction>> functions_;  // in the order of plugging
+};
+
+}  // namespace doppel::hw

@@ -1,0 +1,194 @@
+#include "hw/machine/catalogue.h"
+
+#include <array>
+
+#include "hw/isa/debug_console.h"
+#include "hw/isa/debug_exit.h"
+#include "hw/isa/pvpanic.h"
+#include "hw/machine/board.h"
+#include "hw/pci/pci_bridge.h"
+
+namespace doppel::hw {
+
+namespace {
+
+/// Where a device goes and what it is called: properties that every device of a bus has.
+struct IsaPlace {
+  std::string id;
+  std::string bus = "isa.0";
+};
+struct PciPlace {
+  std::string id;
+  std::string bus;
+  std::string addr;
+  bool multifunction = false;
+};
+const PropertyTable<IsaPlace> kIsaPlace = {
+    {"id", &IsaPlace::id, "its name"},
+    {"bus", &IsaPlace::bus, "the bus it is on"},
+};
+const PropertyTable<PciPlace> kPciPlace = {
+    {"id", &PciPlace::id, "its name"},
+    {"bus", &PciPlace::bus, "the PCI bus it is on"},
+    {"addr", &PciPlace::addr, "slot and optional function, such as 06.0 or 06"},
+    {"multifunction", &PciPlace::multifunction, "are there other functions in its slot?"},
+};
+
+struct PciBridgeConfig {
+  std::uint8_t chassis_nr = 1;
+  bool msi = true;
+  bool shpc = false;
+};
+const PropertyTable<PciBridgeConfig> kPciBridgeProperties = {
+    {"chassis_nr", &PciBridgeConfig::chassis_nr, "chassis number, for guests that name slots"},
+    {"msi", &PciBridgeConfig::msi, "message signalled interrupts, of use to hot plug only"},
+    {"shpc", &PciBridgeConfig::shpc, "hot plug controller; there is none"},
+};
+
+template <class Config>
+const PropertyTable<Config>& table();
+template <>
+const PropertyTable<DebugConsoleConfig>& table() {
+  return kDebugConsoleProperties;
+}
+template <>
+const PropertyTable<DebugExitConfig>& table() {
+  return kDebugExitProperties;
+}
+template <>
+const PropertyTable<PvpanicConfig>& table() {
+  return kPvpanicProperties;
+}
+template <>
+const PropertyTable<IsaSerialConfig>& table() {
+  return kIsaSerialProperties;
+}
+template <>
+const PropertyTable<PciBridgeConfig>& table() {
+  return kPciBridgeProperties;
+}
+template <>
+const PropertyTable<IsaPlace>& table() {
+  return kIsaPlace;
+}
+template <>
+const PropertyTable<PciPlace>& table() {
+  return kPciPlace;
+}
+
+/// A device's own properties and its place's, parsed.
+template <class Config, class Place>
+struct Parsed {
+  Config config;
+  Place place;
+};
+
+template <class Config, class Place>
+Result<Parsed<Config, Place>> parse(const DeviceProperties& properties) {
+  Parsed<Config, Place> parsed;
+  for (const auto& [name, text] : properties) {
+    auto set = table<Place>().set(parsed.place, name, text);
+    if (!set && set.error().kind() == ErrorKind::kNotFound) set = table<Config>().set(parsed.config, name, text);
+    if (!set) return std::unexpected(std::move(set).error());
+  }
+  return parsed;
+}
+
+template <class Config, class Place>
+std::vector<PropertyInfo> describe() {
+  std::vector<PropertyInfo> rows = table<Config>().describe();
+  for (PropertyInfo& row : table<Place>().describe()) rows.push_back(std::move(row));
+  return rows;
+}
+
+template <class Config, class Place>
+Result<> check(const DeviceProperties& properties) {
+  DOPPEL_TRY((parse<Config, Place>(properties)));
+  return {};
+}
+
+// ---- One maker for each device
+
+Result<> create_debug_console(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<DebugConsoleConfig, IsaPlace>(properties)));
+  DOPPEL_ASSIGN(chardev::Chardev * chardev, board.parts().find_chardev(parsed.config.chardev));
+  auto device = std::make_unique<DebugConsole>(parsed.config, chardev, board.parts().log.named("debugcon"));
+  DOPPEL_TRY(board.ports().add("isa-debugcon", device->port(), DebugConsole::kPorts, *device, DebugConsole::kIoSizes));
+  board.isa().own(std::move(device));
+  return {};
+}
+
+Result<> create_debug_exit(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<DebugExitConfig, IsaPlace>(properties)));
+  auto device = std::make_unique<DebugExit>(
+      parsed.config, [&events = board.parts().events](int status) { events.exit_requested(status); });
+  DOPPEL_TRY(board.ports().add("isa-debug-exit", device->port(), device->ports(), *device, DebugExit::kIoSizes));
+  board.isa().own(std::move(device));
+  return {};
+}
+
+Result<> create_pvpanic(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<PvpanicConfig, IsaPlace>(properties)));
+  const auto report = [&events = board.parts().events](PvpanicEvent event) {
+    if (event == PvpanicEvent::kPanicked) events.guest_panicked();
+  };
+  auto device = std::make_unique<Pvpanic>(parsed.config, report, board.parts().log.named("pvpanic"));
+  DOPPEL_TRY(board.ports().add("pvpanic", device->port(), Pvpanic::kPorts, *device, Pvpanic::kIoSizes));
+  board.set_pvpanic_port(device->port());
+  board.isa().own(std::move(device));
+  return {};
+}
+
+Result<> create_isa_serial(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<IsaSerialConfig, IsaPlace>(properties)));
+  DOPPEL_ASSIGN(chardev::Chardev * chardev, board.parts().find_chardev(parsed.config.chardev));
+  return board.isa().add_serial(std::move(parsed.config), chardev);
+}
+
+Result<> create_pci_bridge(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<PciBridgeConfig, PciPlace>(properties)));
+  if (parsed.config.chassis_nr == 0)
+    return fail(ErrorKind::kInvalidArgument, "chassis_nr=0: a bridge's chassis is 1 to 255");
+  PciBridgeOptions options{.bus_name = parsed.place.id, .chassis = parsed.config.chassis_nr};
+  if (options.bus_name.empty()) options.bus_name = fmt::format("pci.{}", parsed.config.chassis_nr);
+  auto bridge = std::make_unique<PciBridge>(board.pci_services("pci-bridge"), options);
+  bridge->set_multifunction(parsed.place.multifunction);
+  PciBus& secondary = bridge->secondary();
+  DOPPEL_TRY(board.plug(std::move(bridge), parsed.place.bus, parsed.place.addr));
+  board.add_pci_bus(secondary);
+  return {};
+}
+
+template <class Config, class Place>
+constexpr DeviceType row(std::string_view name, std::string_view bus, std::string_view category,
+                         std::string_view description, Result<> (*create)(Board&, const DeviceProperties&)) {
+  return {name, bus, category, description, describe<Config, Place>, check<Config, Place>, create};
+}
+
+constexpr std::array kCatalogue = {
+    row<PciBridgeConfig, PciPlace>("pci-bridge", "PCI", "Controller/Bridge/Hub", "Standard PCI Bridge",
+                                   create_pci_bridge),
+    row<IsaSerialConfig, IsaPlace>("isa-serial", "ISA", "Input", "16550A serial port", create_isa_serial),
+    row<DebugExitConfig, IsaPlace>("isa-debug-exit", "ISA", "Misc", "ends the program from inside the guest",
+                                   create_debug_exit),
+    row<DebugConsoleConfig, IsaPlace>("isa-debugcon", "ISA", "Misc", "a port that prints what is written to it",
+                                      create_debug_console),
+    row<PvpanicConfig, IsaPlace>("pvpanic", "ISA", "Misc", "lets the guest's kernel report a crash", create_pvpanic),
+};
+
+}  // namespace
+
+std::span<const DeviceType> device_catalogue() {
+  return kCatalogue;
+}
+
+Result<const DeviceType*> find_device_type(std::string_view name) {
+  NearestName nearest(name);
+  for (const DeviceType& type : kCatalogue) {
+    if (type.name == name) return &type;
+    nearest.offer(type.name);
+  }
+  return fail(ErrorKind::kNotFound, "there is no device '{}'{}; '-device help' lists them", name, nearest.suggestion());
+}
+
+}  // namespace doppel::hw
