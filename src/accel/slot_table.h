@@ -23,7 +23,7 @@ class SlotTable final : public memory::AddressSpaceListener {
   enum class Space : std::uint8_t { kMemory, kPorts };
   struct Options {
     Space space = Space::kMemory;
-    Capabilities capabilities;
+    Capabilities capabilities = {};
     std::uint64_t largest_slot = std::uint64_t{4} << 40;  // bytes, whole pages; larger ranges become several slots
   };
   using FailureHandler = std::function<void(const Error&)>;
