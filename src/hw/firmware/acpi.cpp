@@ -164,14 +164,20 @@ Result<> add_acpi(FwCfg& fw_cfg, std::function<AcpiConfig()> provide) {
                           .on_write = {}});
 }
 
-Result<std::uint64_t> place_acpi(const AcpiConfig& config, const memory::DmaSpace& memory, std::uint64_t tables_base,
+Result<std::uint64_t> place_acpi(const AcpiConfig& config, const memory::DmaSpace& memory, AddressWindow tables,
                                  std::uint64_t rsdp_base) {
   DOPPEL_ASSIGN(AcpiTables built, build_acpi(config));
   TableFiles files;
   files.emplace(kAcpiTablesFile, std::move(built.tables));
   files.emplace(kAcpiRsdpFile, std::move(built.rsdp));
-  const auto place = [&](std::string_view file, std::uint64_t, const TableCommand& command) -> Result<std::uint64_t> {
-    return align_up(file == kAcpiRsdpFile ? rsdp_base : tables_base, std::uint64_t{command.length});
+  const auto place = [&](std::string_view file, std::uint64_t size,
+                         const TableCommand& command) -> Result<std::uint64_t> {
+    if (file == kAcpiRsdpFile) return rsdp_base;
+    const std::uint64_t address = align_up(tables.begin, std::uint64_t{command.length});
+    if (address + size > tables.end)
+      return fail(ErrorKind::kNoSpace, "the ACPI tables have {}, and there is room for {}", format_size(size),
+                  format_size(tables.end - address));
+    return address;
   };
   DOPPEL_ASSIGN(const auto addresses, built.loader.link(files, place));
   for (const auto& [name, address] : addresses)

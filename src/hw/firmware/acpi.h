@@ -25,15 +25,15 @@ Result<AcpiTables> build_acpi(const AcpiConfig& config);
 /// vCPU's thread, no lock held), so that the tables show the PCI windows as the firmware just set them up.
 Result<> add_acpi(FwCfg& fw_cfg, std::function<AcpiConfig()> provide);
 
-/// Links the tables at TABLES_BASE, and the RSDP at RSDP_BASE, and writes both to guest memory. Returns the RSDP's
-/// address.
-Result<std::uint64_t> place_acpi(const AcpiConfig& config, const memory::DmaSpace& memory, std::uint64_t tables_base,
-                                 std::uint64_t rsdp_base);
-
-/// What goes where with place_acpi(): the RSDP in the area every guest searches, the tables just above it.
+/// Where place_acpi() puts things: the RSDP in the area every guest searches, the tables just above it, clear of what
+/// place_smbios() uses.
 inline constexpr std::uint64_t kDirectRsdpBase = 0xe0000;
-inline constexpr std::uint64_t kDirectTablesBase = 0xe0040;
-inline constexpr std::uint64_t kDirectTablesEnd = 0x100000;
+inline constexpr AddressWindow kDirectAcpiTables{0xe0040, 0xf0000};
+
+/// Links the tables inside the window TABLES, the RSDP at RSDP_BASE, and writes both to guest memory: what firmware
+/// does, for guests booted without one. Returns the RSDP's address.
+Result<std::uint64_t> place_acpi(const AcpiConfig& config, const memory::DmaSpace& memory,
+                                 AddressWindow tables = kDirectAcpiTables, std::uint64_t rsdp_base = kDirectRsdpBase);
 
 /// `-acpitable [sig=S][,rev=N][,oem_id=S][,oem_table_id=S][,oem_rev=N][,asl_compiler_id=S][,asl_compiler_rev=N]
 /// [,{data|file}=PATH[:PATH...]]`: one whole table. With file= the files hold a header, which the fields change.

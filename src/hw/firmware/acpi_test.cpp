@@ -222,7 +222,7 @@ TEST(Acpi, FwCfgFilesFollowTheMachine) {
 
 TEST(Acpi, PlacedTablesAreFoundInMemory) {
   test::GuestMemory guest(2 * kMiB);
-  const auto rsdp = place_acpi(test::microvm_config(), guest.dma(), kDirectTablesBase, kDirectRsdpBase);
+  const auto rsdp = place_acpi(test::microvm_config(), guest.dma());
   ASSERT_TRUE(rsdp) << rsdp.error().describe();
   EXPECT_EQ(*rsdp, kDirectRsdpBase);
   EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(guest.at(*rsdp)), 8), "RSD PTR ");
@@ -231,7 +231,10 @@ TEST(Acpi, PlacedTablesAreFoundInMemory) {
   EXPECT_EQ(checksum_of({guest.at(xsdt), guest.get<std::uint32_t>(xsdt + 4)}), 0);
 
   test::GuestMemory small(64 * kKiB);
-  EXPECT_FALSE(place_acpi(test::microvm_config(), small.dma(), kDirectTablesBase, kDirectRsdpBase));
+  EXPECT_FALSE(place_acpi(test::microvm_config(), small.dma()));
+  const auto crowded = place_acpi(test::microvm_config(), guest.dma(), {0xe0040, 0xe0100});
+  ASSERT_FALSE(crowded);
+  EXPECT_THAT(crowded.error().message(), ::testing::HasSubstr("there is room for 192 B"));
 }
 
 TEST(AcpiTableOption, FieldsMakeAHeader) {

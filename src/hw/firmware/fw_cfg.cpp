@@ -47,6 +47,16 @@ Bytes hpet_item(bool present) {
   return writer.u32(0x8086a201).u64(0xfed00000).u16(100).u8(0).zeros(7 * 15).take();
 }
 
+/// Number of nodes, node of each CPU, memory of each node.
+Bytes numa_item(const FwCfgBasics& basics) {
+  ByteWriter writer;
+  writer.u64(basics.node_memory.size());
+  for (std::uint64_t id = 0; id <= basics.max_apic_id; ++id)
+    writer.u64(id < basics.cpu_nodes.size() ? basics.cpu_nodes[id] : 0);
+  for (const std::uint64_t memory : basics.node_memory) writer.u64(memory);
+  return writer.take();
+}
+
 /// S3, S4 and S5 at their indices: bit 7 says the state is offered, the rest is its SLP_TYP.
 Bytes system_states(const FwCfgBasics& basics) {
   ByteWriter writer;
@@ -114,6 +124,7 @@ void FwCfg::add_basics(const FwCfgBasics& basics) {
   add_number(FwCfgKey::kMaxCpus, static_cast<std::uint16_t>(std::min(basics.max_apic_id + 1, 0xffffU)));
   add_number(FwCfgKey::kIrq0Override, std::uint8_t{1});
   add(FwCfgKey::kHpet, hpet_item(basics.hpet));
+  add(FwCfgKey::kNuma, numa_item(basics));
   // The names are ours and short: set_file() cannot fail.
   (void)set_file("etc/system-states", system_states(basics));
   (void)set_file("etc/boot-fail-wait", le_bytes(basics.reboot_timeout.value_or(0xffffffffU)));

@@ -44,6 +44,8 @@ struct FwCfgBasics {
   std::uint8_t s4_value = 2;
   std::optional<bool> screen_and_debug;  // whether SeaBIOS shows its screen output on its debug port, too
   bool hpet = true;
+  std::vector<std::uint64_t> cpu_nodes;    // the NUMA node of each APIC id up to max_apic_id
+  std::vector<std::uint64_t> node_memory;  // bytes of each NUMA node
 };
 
 /// Items are added while the machine is built: before the first guest access and never after. The I/O entry points may

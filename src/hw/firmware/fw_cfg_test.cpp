@@ -107,6 +107,18 @@ TEST_F(FwCfgTest, BasicsFillTheNumberedItems) {
   EXPECT_EQ(text_of(device.file("etc/screen-and-debug")), std::string("\0\0\0\0", 4));
 }
 
+TEST_F(FwCfgTest, NumaItemListsCpusThenNodes) {
+  FwCfgBasics basics;
+  basics.max_apic_id = 2;
+  basics.cpu_nodes = {0, 1};
+  basics.node_memory = {kGiB, 2 * kGiB};
+  device.add_basics(basics);
+  const Bytes item = device.item(FwCfgKey::kNuma);
+  std::vector<std::uint64_t> words;
+  for (std::size_t at = 0; at < item.size(); at += 8) words.push_back(load_le<std::uint64_t>(item.data() + at));
+  EXPECT_EQ(words, (std::vector<std::uint64_t>{2, 0, 1, 0, kGiB, 2 * kGiB}));
+}
+
 TEST_F(FwCfgTest, DirectoryIsSortedAndKeysFollowIt) {
   ASSERT_TRUE(device.add_file("etc/z", text_bytes("last")));
   ASSERT_TRUE(device.add_file("bootorder", text_bytes("first")));

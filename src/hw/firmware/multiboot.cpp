@@ -142,7 +142,7 @@ Result<BootPlan> plan_multiboot(const KernelFiles& files, const BootMemory& memo
   info.u32(files.modules.size()).u32(modules_at).zeros(16).u32(map.size()).u32(kBootMapBase);
   info.zeros(12).u32(loader_at).zeros(kInfoSize - 68);
   plan.add(kBootInfoBase, info.take());
-  plan.add(kBootMapBase, map);
+  plan.add(kBootMapBase, map, kMaxMapEntries * kMapEntrySize);  // the firmware's may be longer
   plan.add(kBootStringsBase, strings.writer().take());
   plan.eax = kEntryMagic;
   plan.ebx = static_cast<std::uint32_t>(kBootInfoBase);

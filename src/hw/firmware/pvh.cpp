@@ -63,7 +63,7 @@ Result<BootPlan> plan_pvh(const KernelFiles& files, const BootMemory& memory) {
   start.u32(kStartMagic).u32(kStartVersion).u32(0).u32(has_module ? 1 : 0).u64(module_list).u64(command_line);
   start.u64(memory.rsdp).u64(kBootMapBase).u32(map.size() / kMapEntrySize).u32(0);
   plan.add(kBootInfoBase, start.take());
-  plan.add(kBootMapBase, map);
+  plan.add(kBootMapBase, map, kMaxMapEntries * kMapEntrySize);  // the firmware's may be longer
   plan.add(kBootStringsBase, strings.take());
   plan.ebx = static_cast<std::uint32_t>(kBootInfoBase);
   plan.map_slot = {.entries = static_cast<std::uint32_t>(kBootMapBase),

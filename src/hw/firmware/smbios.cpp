@@ -311,6 +311,9 @@ Result<> add_smbios(FwCfg& fw_cfg, const SmbiosConfig& config) {
 Result<> place_smbios(const SmbiosConfig& config, const memory::DmaSpace& memory, std::uint64_t anchor_base) {
   const std::uint64_t structures_base = anchor_base + align_up(kAnchor32Size, std::size_t{16});
   DOPPEL_ASSIGN(const SmbiosTables tables, build_at(config, structures_base));
+  if (structures_base + tables.structures.size() > kMiB)
+    return fail(ErrorKind::kNoSpace, "the SMBIOS tables of {} do not fit below 1 MiB",
+                format_size(tables.structures.size()));
   DOPPEL_TRY(memory.write({anchor_base}, std::span(tables.anchor)));
   return memory.write({structures_base}, std::span(tables.structures));
 }

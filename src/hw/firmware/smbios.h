@@ -66,7 +66,10 @@ struct SmbiosTables {
 Result<SmbiosTables> build_smbios(const SmbiosConfig& config);
 Result<> add_smbios(FwCfg& fw_cfg, const SmbiosConfig& config);
 
-/// For guests without firmware: the anchor at ANCHOR_BASE (in f0000-fffff, on 16 bytes), the structures behind it.
-Result<> place_smbios(const SmbiosConfig& config, const memory::DmaSpace& memory, std::uint64_t anchor_base);
+/// For guests without firmware: the anchor at ANCHOR_BASE (in f0000-fffff, on 16 bytes), the structures behind it, all
+/// below 1 MiB.
+inline constexpr std::uint64_t kDirectSmbiosBase = 0xf0000;
+Result<> place_smbios(const SmbiosConfig& config, const memory::DmaSpace& memory,
+                      std::uint64_t anchor_base = kDirectSmbiosBase);
 
 }  // namespace doppel::hw
