@@ -1,5 +1,5 @@
 // The accelerator contract: three handles shaped after the kernel's KVM API (system, VM, vCPU), so that hardware and
-// software virtualisation are interchangeable. accel/contract_test.cpp holds every implementation to it.
+// software virtualisation are interchangeable. tests/contract holds every implementation to it.
 //
 // Threads: Accelerator and Vm may be called from any thread; a Vcpu from the one thread that runs it, except where a
 // line says otherwise. Handles are destroyed in reverse order of making, with no vCPU running.
@@ -128,7 +128,8 @@ struct Injection {
 class InstructionFallback {
  public:
   virtual ~InstructionFallback() = default;
-  /// Runs the instruction at STATE's RIP once and updates STATE. kUnsupported: it cannot either.
+  /// Runs the instruction at STATE's RIP once and updates STATE. kUnsupported: it cannot either. STATE has kRegisters,
+  /// kSystem and kEvents, and those are written back; other parts are fetched and stored through VCPU where needed.
   virtual Result<> execute(class Vcpu& vcpu, std::span<const std::uint8_t> instruction, x86::CpuState& state) = 0;
 };
 
@@ -143,7 +144,8 @@ class Vcpu {
   /// Any thread, async-signal-safe: the run() in progress, or else the next one, returns InterruptedExit soon.
   virtual void kick() = 0;
   /// Finishes an I/O or MMIO read whose data was just filled in, without running further guest code. Before state is
-  /// read by anyone but the exit's handler, and before a pause.
+  /// read by anyone but the exit's handler, and before a pause. kBusy: the instruction needs another access, which the
+  /// next run() hands out at once; handle that and call again.
   virtual Result<> complete_exit() = 0;
 
   virtual Result<> get_state(x86::CpuState& state, x86::StateParts parts) = 0;

@@ -1,4 +1,5 @@
 // Triple faults, instructions that the accelerator cannot carry out, and the fallback for those.
+#include <algorithm>
 #include <bit>
 
 #include "tests/contract/contract.h"

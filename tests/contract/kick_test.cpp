@@ -60,7 +60,8 @@ TEST_P(KickTest, AReadInterruptedByAKickIsNotLost) {
   expect<HaltExit>(machine.run());
 }
 
-/// Up to ROUNDS times, fewer on a busy host: ask, kick, and wait until the vCPU's thread has come out and seen the question.
+/// Up to ROUNDS times, fewer on a busy host: ask, kick, and wait until the vCPU's thread has come out and seen the
+/// question.
 void kick_and_be_heard(TestMachine& machine, int rounds) {
   using Clock = std::chrono::steady_clock;
   std::atomic<int> asked{0};

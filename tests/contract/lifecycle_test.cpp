@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "tests/contract/contract.h"
@@ -38,13 +39,14 @@ TEST_P(LifecycleTest, TwoHundredMachines) {
   const std::uint64_t memory = resident_bytes();
   for (int i = 0; i < 200; ++i) make_run_and_unmake(accelerator(), i % 2 != 0 && capabilities().irqchip);
   EXPECT_EQ(open_descriptors(), descriptors);
-  EXPECT_LT(resident_bytes(), memory + 4 * 1024 * 1024);
+  EXPECT_LT(resident_bytes(), memory + 12 * 1024 * 1024);  // each touched 100 KiB; sanitizers keep some
 }
 
 TEST_P(LifecycleTest, MachinesSideBySide) {
   std::vector<std::unique_ptr<TestMachine>> machines;
   for (int i = 0; i < 10; ++i) machines.push_back(std::make_unique<TestMachine>(accelerator()));
-  for (std::uint8_t i = 0; const auto& machine : machines) machine->start(Mode::kLong64, {0xb0, i++, 0xe6, 0x80});  // mov al, i; out 0x80, al
+  for (std::uint8_t i = 0; const auto& machine : machines)
+    machine->start(Mode::kLong64, {0xb0, i++, 0xe6, 0x80});  // mov al, i; out 0x80, al
   for (std::uint8_t i = 0; const auto& machine : machines) {
     const auto exit = expect<IoExit>(machine->run());
     ASSERT_EQ(exit.data.size(), 1U);

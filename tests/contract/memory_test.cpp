@@ -1,4 +1,5 @@
 // Memory slots and the dirty log.
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <chrono>

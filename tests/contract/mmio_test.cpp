@@ -1,4 +1,6 @@
 // Accesses to guest-physical addresses that no memory slot backs.
+#include <algorithm>
+
 #include "base/endian.h"
 #include "tests/contract/contract.h"
 

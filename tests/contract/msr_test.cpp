@@ -1,4 +1,6 @@
 // MSRs that user space answers, CPUID, and the time stamp counter.
+#include <algorithm>
+
 #include "tests/contract/contract.h"
 
 namespace doppel::test {

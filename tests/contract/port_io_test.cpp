@@ -1,4 +1,6 @@
 // IN, OUT and their string forms, in every mode and size.
+#include <algorithm>
+
 #include "base/endian.h"
 #include "tests/contract/contract.h"
 
