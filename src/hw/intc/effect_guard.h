@@ -6,31 +6,28 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "hw/core/device.h"
 
 namespace doppel::hw {
 
-/// OWNER is a Device with a nested struct Effects, a member `Effects* effects_` (valid under its lock) and a method
+/// OWNER is a Device with a nested struct Effects, a member `Effects effects_` (filled under its lock) and a method
 /// `perform(const Effects&)`, called once with no lock held.
 template <class Owner>
 class EffectGuard {
  public:
-  explicit EffectGuard(Owner& owner) : owner_(owner) {
-    guard_.emplace(owner);
-    owner.effects_ = &effects_;
-  }
+  explicit EffectGuard(Owner& owner) : owner_(owner) { guard_.emplace(owner); }
   ~EffectGuard() {
-    owner_.effects_ = nullptr;
+    const auto effects = std::exchange(owner_.effects_, {});
     guard_.reset();
-    owner_.perform(effects_);
+    owner_.perform(effects);
   }
   EffectGuard(const EffectGuard&) = delete;
   EffectGuard& operator=(const EffectGuard&) = delete;
 
  private:
   Owner& owner_;
-  typename Owner::Effects effects_;
   std::optional<DeviceGuard> guard_;
 };
 

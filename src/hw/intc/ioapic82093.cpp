@@ -93,7 +93,7 @@ void Ioapic82093::send(unsigned pin) {
     log_.guest_error("pin {} has the reserved delivery mode {}", pin, static_cast<unsigned>(message.delivery_mode));
     return;
   }
-  effects_->messages[effects_->count++] = message;  // one per pin and entry at most
+  effects_.messages[effects_.count++] = message;  // one per pin and entry at most
 }
 
 void Ioapic82093::end_of_interrupt(std::uint8_t vector) {

@@ -79,7 +79,7 @@ class Ioapic82093 final : public Device, public memory::IoHandler, public IrqSin
   const IoapicVersion version_;
   ApicMessageSink& bus_;
   const Logger log_;
-  Effects* effects_ = nullptr;
+  Effects effects_;  // of the guard in force
   Ioapic82093State state_;
 };
 

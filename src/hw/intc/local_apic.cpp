@@ -108,7 +108,7 @@ void LocalApic::update() {
   const std::uint32_t before = pending_.load(std::memory_order_relaxed);
   if (pending == before) return;
   pending_.store(pending, std::memory_order_release);
-  if (before == 0) effects_->interrupt = true;
+  if (before == 0) effects_.interrupt = true;
 }
 
 void LocalApic::publish_address() {
@@ -156,7 +156,7 @@ void LocalApic::finish() {
   if (vector == 0) return;
   isr_.erase(vector);
   if (tmr_.contains(vector)) {
-    if (!test_bit(svr_, kSvrSuppressEoiBit)) effects_->end_of_interrupt = vector;
+    if (!test_bit(svr_, kSvrSuppressEoiBit)) effects_.end_of_interrupt = vector;
     for (const LocalVector source : kLintSources)
       if (static_cast<std::uint8_t>(lvt(source)) == vector)
         lvt(source) = with_bit(lvt(source), kLvtRemoteIrrBit, false);
@@ -174,10 +174,10 @@ void LocalApic::receive(const ApicMessage& message) {
   switch (message.delivery_mode) {
     case DeliveryMode::kFixed:
     case DeliveryMode::kLowestPriority: receive_vector(message.vector, message.trigger_mode); break;
-    case DeliveryMode::kSmi: effects_->smi = true; break;
-    case DeliveryMode::kNmi: effects_->nmi = true; break;
-    case DeliveryMode::kInit: effects_->init = true; break;
-    case DeliveryMode::kStartUp: effects_->start_up = message.vector; break;
+    case DeliveryMode::kSmi: effects_.smi = true; break;
+    case DeliveryMode::kNmi: effects_.nmi = true; break;
+    case DeliveryMode::kInit: effects_.init = true; break;
+    case DeliveryMode::kStartUp: effects_.start_up = message.vector; break;
     case DeliveryMode::kExtInt:
       external_request_ = true;
       update();
@@ -236,7 +236,7 @@ void LocalApic::set_irq(unsigned pin, bool level) {
 
 void LocalApic::lint_changed(unsigned pin, bool rising) {
   if (mode() == Mode::kDisabled) {
-    if (pin == 1 && rising) effects_->nmi = true;  // LINT1 is NMI then
+    if (pin == 1 && rising) effects_.nmi = true;  // LINT1 is NMI then
   } else {
     if (rising && !is_level_lint(lvt(kLintSources[pin]))) fire(kLintSources[pin]);
     serve_level_lint();

@@ -197,7 +197,7 @@ class LocalApic final : public Device, public memory::IoHandler, public IrqSink 
   LocalApicClient& client_;
   InterruptAcknowledge* const pic_;
   const Logger log_;
-  Effects* effects_ = nullptr;
+  Effects effects_;  // of the guard in force
   LocalApicTimer timer_;
 
   // Written under the lock, read without.

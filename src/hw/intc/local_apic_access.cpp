@@ -191,9 +191,9 @@ void LocalApic::send_ipi(std::uint64_t command) {
   const auto shorthand = static_cast<Shorthand>(bits(command, 19, 18));
   if (shorthand == Shorthand::kSelf) return receive(message);
   if (shorthand != Shorthand::kNone) message.destination = kApicBroadcast;
-  effects_->ipi = true;
-  effects_->ipi_spares_sender = shorthand == Shorthand::kAllButSelf;
-  effects_->message = message;
+  effects_.ipi = true;
+  effects_.ipi_spares_sender = shorthand == Shorthand::kAllButSelf;
+  effects_.message = message;
 }
 
 bool LocalApic::owns_msr(std::uint32_t index) {

@@ -10,12 +10,6 @@
 
 namespace doppel::hw {
 
-namespace {
-
-constexpr std::uint64_t kDirectSmbiosBase = 0xf0000;
-
-}  // namespace
-
 BoardFirmware::BoardFirmware(const MachineParts& parts, const BoardConfig& config, FirmwareSite site)
     : parts_(parts),
       config_(config),
@@ -93,9 +87,9 @@ Result<> BoardFirmware::reset() {
   if (!kernel_) return {};
   BootMemory memory{.map = direct_memory_map(site_.ram_below_4g, site_.ram_above_4g)};
   if (site_.acpi) {
-    DOPPEL_ASSIGN(memory.rsdp, place_acpi(site_.acpi(), memory_, kDirectTablesBase, kDirectRsdpBase));
+    DOPPEL_ASSIGN(memory.rsdp, place_acpi(site_.acpi(), memory_));
   }
-  DOPPEL_TRY(place_smbios(smbios(), memory_, kDirectSmbiosBase));
+  DOPPEL_TRY(place_smbios(smbios(), memory_));
   DOPPEL_ASSIGN(const auto plan, plan_kernel(*kernel_, memory));
   entry_.emplace();
   return place(plan, memory_, *entry_);
