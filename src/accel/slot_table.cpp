@@ -21,8 +21,8 @@ IoEventSpec spec_of(const memory::IoEvent& event, SlotTable::Space space) {
 
 }  // namespace
 
-SlotTable::SlotTable(Vm& vm, Options options, FailureHandler on_failure)
-    : vm_(vm), options_(std::move(options)), on_failure_(std::move(on_failure)) {}
+SlotTable::SlotTable(Vm& vm, const Options& options, FailureHandler on_failure)
+    : vm_(vm), options_(options), on_failure_(std::move(on_failure)) {}
 
 /// The whole pages of RANGE that the VM can map, cut where the accelerator's slots end.
 std::vector<SlotTable::Piece> SlotTable::pieces_of(const memory::FlatRange& range) const {
@@ -88,7 +88,7 @@ Result<> SlotTable::add(const Piece& piece) {
 Result<> SlotTable::remove(const Piece& piece) {
   const auto found = std::ranges::find(slots_, piece, &Slot::piece);
   if (found == slots_.end()) return {};  // it never got a slot, and that was reported
-  const Slot slot = *found;
+  const Slot slot = std::move(*found);
   slots_.erase(found);
   free_.insert(slot.number);
   if (slot.logging) DOPPEL_TRY(fetch_log(slot));  // the VM forgets it together with the slot

@@ -30,7 +30,7 @@ class SlotTable final : public memory::AddressSpaceListener {
 
   /// ON_FAILURE hears of memory that the guest should have and does not; it is called on the thread that made the
   /// change.
-  SlotTable(Vm& vm, Options options, FailureHandler on_failure);
+  SlotTable(Vm& vm, const Options& options, FailureHandler on_failure);
 
   void range_removed(const memory::FlatRange& range) override;
   void range_added(const memory::FlatRange& range) override;

@@ -7,7 +7,7 @@
 
 #include <linux/stddef.h>
 #undef __DECLARE_FLEX_ARRAY
-#define __DECLARE_FLEX_ARRAY(type, name) type name[0]
+#define __DECLARE_FLEX_ARRAY(type, name) type name[0]  // NOLINT: the kernel's name
 #include <linux/kvm.h>
 
 #include <cstddef>

@@ -19,7 +19,7 @@ namespace doppel::accel::kvm {
 
 namespace {
 
-constexpr std::string_view kOtherwise = "or use '-accel soft', which needs no hardware";
+constexpr std::string_view kOtherwise = "use '-accel soft', which needs no hardware";
 
 std::string group_name(gid_t id) {
   std::array<char, 1024> buffer{};
@@ -43,17 +43,18 @@ std::string permission_advice(const std::string& path) {
 std::unexpected<Error> open_error(const std::string& path, int code) {
   switch (code) {
     case ENOENT:
-      return fail(ErrorKind::kNotFound,
-                  "there is no {}: enable virtualisation in the firmware and load the module kvm_intel or kvm_amd, {}",
-                  path, kOtherwise);
+      return fail(
+          ErrorKind::kNotFound,
+          "there is no {}: enable virtualisation in the firmware and load the module kvm_intel or kvm_amd, or {}", path,
+          kOtherwise);
     case EACCES:
     case EPERM:
-      return fail(ErrorKind::kPermissionDenied, "no permission to open {}: {}, {}", path, permission_advice(path),
+      return fail(ErrorKind::kPermissionDenied, "no permission to open {}: {}; or {}", path, permission_advice(path),
                   kOtherwise);
     case ENODEV:
     case ENXIO:
-      return fail(ErrorKind::kUnsupported, "{} has no driver behind it: load the module kvm_intel or kvm_amd, {}", path,
-                  kOtherwise);
+      return fail(ErrorKind::kUnsupported, "{} has no driver behind it: load the module kvm_intel or kvm_amd, or {}",
+                  path, kOtherwise);
     default: return std::unexpected(Error::from_errno(code, fmt::format("cannot open {}", path)));
   }
 }
@@ -62,7 +63,7 @@ Result<UniqueFd> open_device(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd.valid()) return open_error(path, errno);
   const int version = retry_ioctl(fd.get(), KVM_GET_API_VERSION, 0);
-  if (version < 0) return fail(ErrorKind::kUnsupported, "{} is not the kernel's KVM device, {}", path, kOtherwise);
+  if (version < 0) return fail(ErrorKind::kUnsupported, "{} is not the kernel's KVM device; {}", path, kOtherwise);
   DOPPEL_TRY(check_version(version));
   return fd;
 }
