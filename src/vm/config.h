@@ -135,6 +135,12 @@ struct ActionConfig {
   std::string watchdog = "reset";
 };
 
+/// The sleep states offered to the guest; QEMU spells it `-global PIIX4_PM.disable_s3=1`.
+struct SleepConfig {
+  bool s3 = true;
+  bool s4 = true;
+};
+
 /// What the process does besides being a machine.
 struct ProcessConfig {
   std::string name;
@@ -165,6 +171,7 @@ struct VmConfig {
   std::vector<FwCfgFileConfig> fw_cfg;
   TablesConfig tables;
   RtcConfig rtc;
+  SleepConfig sleep;
   ActionConfig action;
   ProcessConfig process;
 };
