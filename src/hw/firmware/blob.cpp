@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "base/text.h"
 #include "base/unique_fd.h"
@@ -49,7 +48,7 @@ Result<Blob> read_blob(const std::string& path, std::uint64_t max_size) {
 
 Bytes text_bytes(std::string_view text, Terminator terminator) {
   Bytes bytes(text.size() + (terminator == Terminator::kZero ? 1 : 0));
-  std::memcpy(bytes.data(), text.data(), text.size());
+  std::ranges::copy(std::as_bytes(std::span(text)), bytes.begin());
   return bytes;
 }
 

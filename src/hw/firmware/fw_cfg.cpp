@@ -204,10 +204,13 @@ Result<> FwCfg::load(state::Reader& reader) {
     const auto item = find_item(key);
     if (!item || !item->writable || item->writable->size() != bytes.size())
       return fail(ErrorKind::kCorrupt, "fw_cfg: item {:#x} of the saved state does not fit this machine", key);
-    std::memcpy(item->writable->data(), bytes.data(), bytes.size());
+    std::ranges::copy(std::as_bytes(std::span(bytes)), item->writable->begin());
   }
+  const auto current = find_item(saved.key);
+  if (saved.offset > (current ? current->bytes().size() : 0))
+    return fail(ErrorKind::kCorrupt, "fw_cfg: the saved state reads item {:#x} beyond its end", saved.key);
   key_ = saved.key;
-  current_ = find_item(key_);
+  current_ = current;
   offset_ = saved.offset;
   dma_address_ = saved.dma_address;
   return {};

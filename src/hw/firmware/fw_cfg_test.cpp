@@ -249,6 +249,21 @@ TEST_F(FwCfgTest, StateTravels) {
   EXPECT_EQ(without.load(again).error().kind(), ErrorKind::kCorrupt);
 }
 
+TEST_F(FwCfgTest, AStateThatReadsBeyondItsItemIsRefused) {
+  ASSERT_TRUE(device.add_file("long", Bytes(9)));
+  device.write(0, 2, 0x20);
+  (void)read_port(9);
+  state::Writer writer;
+  device.save(writer);
+
+  FwCfg other(guest.dma());
+  ASSERT_TRUE(other.add_file("short", Bytes(8)));
+  state::Reader reader(writer.bytes());
+  const auto loaded = other.load(reader);
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().kind(), ErrorKind::kCorrupt);
+}
+
 TEST_F(FwCfgTest, RandomAccessesAreHarmless) {
   ASSERT_TRUE(device.add_file("rw", Bytes(100), {.on_select = {}, .on_write = [](auto...) {}}));
   std::uint64_t seed = 42;
@@ -268,6 +283,7 @@ TEST_F(FwCfgTest, RandomAccessesAreHarmless) {
 TEST_F(FwCfgTest, UserFiles) {
   const test::ScratchFolder folder;
   EXPECT_TRUE(add_user_file(device, "name=opt/a,string=x,,y"));
+  EXPECT_TRUE(add_user_file(device, "name=opt/empty,string="));
   EXPECT_EQ(text_of(device.file("opt/a")), "x,y");
   EXPECT_TRUE(add_user_file(device, "opt/b,file=" + folder.file("b", "from file")));
   EXPECT_EQ(text_of(device.file("opt/b")), "from file");

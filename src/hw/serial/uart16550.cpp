@@ -312,6 +312,7 @@ void Uart16550::write_modem_control(std::uint8_t value) {
   const bool was_loopback = loopback();
   mcr_ = value & mcr::kWritable;
   update_modem_lines();
+  if (!was_loopback && loopback()) transmit();  // what the chardev had no room for comes back instead
   update_interrupt();
   if (was_loopback && !loopback() && chardev_ != nullptr) chardev_->accept_input();
 }

@@ -284,6 +284,16 @@ TEST_F(UartTest, LoopbackReturnsBytesAndKeepsThePinsQuiet) {
   EXPECT_EQ(chardev.type("x"), "x");
 }
 
+TEST_F(UartTest, LoopbackTakesWhatWaitsForTheChardev) {
+  chardev.room = 0;
+  write(Register::kData, 'x');
+  EXPECT_EQ(read(Register::kLineStatus) & lsr::kTransmitterEmpty, 0U);
+  write(Register::kModemControl, mcr::kLoopback);
+  EXPECT_NE(read(Register::kLineStatus) & lsr::kTransmitterEmpty, 0U);
+  EXPECT_EQ(read(Register::kData), static_cast<unsigned>('x'));
+  EXPECT_EQ(chardev.output, "");
+}
+
 TEST_F(UartTest, LoopbackOverruns) {
   write(Register::kModemControl, mcr::kLoopback);
   write(Register::kData, 'a');

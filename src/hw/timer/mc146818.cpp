@@ -70,7 +70,9 @@ void Mc146818::reset() {
 
 void Mc146818::save(state::Writer& writer) {
   const DeviceGuard guard(*this);
-  catch_up(clock_.now_ns());
+  const std::int64_t now = clock_.now_ns();
+  catch_up(now);
+  drive(now);
   state::save(writer, Mc146818State{.ram = ram_,
                                     .index = index_,
                                     .extended_index = extended_index_,
