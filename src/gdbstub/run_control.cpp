@@ -1,5 +1,7 @@
 #include "gdbstub/run_control.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <tuple>
 #include <utility>
@@ -139,10 +141,25 @@ void RunControl::debug_exit(unsigned cpu, const accel::DebugExit& exit) {
     breakpoints_.plant();
     gone = start(plan_, Phase::kGoing);
   } else {
-    stop({.cpu = cpu, .signal = Signal::kTrap, .hit = hit, .message = {}});
+    stop_at(cpu, hit);
     return;
   }
   if (!gone) stop({.cpu = cpu, .signal = Signal::kAbort, .hit = {}, .message = gone.error().describe() + "\n"});
+}
+
+/// gdb compares a breakpoint's address with RIP alone. Where CS has a base it would take the hit for one of a
+/// breakpoint it has removed, and run on; a plain trap it shows.
+void RunControl::stop_at(unsigned cpu, std::optional<Breakpoints::Hit> hit) {
+  Stop stop{.cpu = cpu, .signal = Signal::kTrap, .hit = hit, .message = {}};
+  const bool in_code = hit && (hit->kind == BreakKind::kSoftware || hit->kind == BreakKind::kHardware);
+  using enum x86::StateParts;
+  const auto state = in_code ? target_.read_state(cpu, kRegisters | kSystem) : Result<x86::CpuState>();
+  if (in_code && state && state->rip != hit->address) {
+    stop.hit.reset();
+    stop.message = fmt::format("breakpoint at linear address {:#x}, {:04x}:{:04x}\n", hit->address,
+                               state->segment[x86::kCs].selector, state->rip);
+  }
+  this->stop(std::move(stop));
 }
 
 void RunControl::state_changed(RunState state) {

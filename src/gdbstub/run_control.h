@@ -64,6 +64,7 @@ class RunControl {
   Result<> step_off(unsigned cpu);
   Result<> start(const std::vector<vm::CpuRun>& plan, Phase phase);
   Result<> apply_debug(const std::vector<vm::CpuRun>& plan);
+  void stop_at(unsigned cpu, std::optional<Breakpoints::Hit> hit);
   void stop(Stop stop);
   [[nodiscard]] std::optional<std::uint64_t> pc_of(unsigned cpu);
 

@@ -284,10 +284,15 @@ TEST_F(SessionTest, SteppingFromABreakpointIsOneStep) {
 
 TEST_F(SessionTest, BreakpointsOfRealModeAreLinear) {
   target.cpus[0].segment[x86::kCs].base = 0xf0000;
+  target.cpus[0].segment[x86::kCs].selector = 0xf000;
+  ask("qSupported:hwbreak+");
   ask("Z1,fe05b,1");
   ask("c");
   target.stop_at(0, 0xfe05b, 1);
   EXPECT_EQ(target.cpus[0].rip, 0xe05bU);
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_EQ(said(sent[0]), "breakpoint at linear address 0xfe05b, f000:e05b\n");
+  EXPECT_EQ(sent[1], "T05thread:01;");  // with hwbreak gdb would run on
   ask("c");
   EXPECT_EQ(target.runs.back(), (Plan{kStep, kStay}));
 }
