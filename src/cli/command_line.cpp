@@ -1,17 +1,21 @@
 #include "cli/command_line.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/text.h"
 #include "cli/options.h"
+#include "vm/config_json.h"
 
 namespace doppel::cli {
 
 std::span<const OptionGroup> option_groups() {
   static const std::array kGroups = {
       OptionGroup{"Machine", machine_options()},
+      OptionGroup{"Memory", memory_options()},
       OptionGroup{"Boot and firmware", boot_options()},
       OptionGroup{"Devices", device_options()},
+      OptionGroup{"Consoles and display", console_options()},
       OptionGroup{"Process and debugging", process_options()},
       OptionGroup{"Taken or refused with a note", absent_options()},
   };
@@ -22,10 +26,14 @@ namespace {
 
 Result<const Option*> find_option(std::string_view word) {
   const std::string_view name = word.substr(word.starts_with("--") ? 2 : 1);
-  NearestName nearest(name);
+  const auto equals = name.find('=');
+  NearestName nearest(name.substr(0, equals));
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) {
       if (option.name == name) return &option;
+      if (equals != std::string_view::npos && option.name == name.substr(0, equals))
+        return fail(ErrorKind::kInvalidArgument, "'{}': an option and its value are two words; write '-{} {}'", word,
+                    option.name, name.substr(equals + 1));
       nearest.offer(option.name);
     }
   }
@@ -33,11 +41,70 @@ Result<const Option*> find_option(std::string_view word) {
   return fail(ErrorKind::kNotFound, "there is no option '{}'{}; '-help' lists them", word, suggestion);
 }
 
-/// Serial ports nobody configured: with -nographic the first is the terminal, else QEMU would show a window's tab.
+/// OPTION as messages show it: with its value, unless that is long.
+std::string place_of(std::string_view word, std::string_view value) {
+  constexpr std::size_t kMost = 100;
+  if (value.size() <= kMost) return fmt::format("{} {}", word, value);
+  return fmt::format("{} {}...", word, value.substr(0, kMost));
+}
+
+/// Puts PLACE, the option with its value, in front of what the option has to say.
+Result<> apply(CommandLine& line, const Option& option, const std::string& place, std::string_view value) {
+  const std::size_t notes = line.notes.size();
+  if (auto applied = option.apply(line, value); !applied)
+    return std::unexpected(std::move(applied).error().wrap(place));
+  for (std::size_t i = notes; i < line.notes.size(); ++i) line.notes[i] = fmt::format("{}: {}", place, line.notes[i]);
+  return {};
+}
+
+// ---- What follows from all options together
+
+/// A first serial port that nobody configured: with -nographic it is the terminal, with Ctrl-A x to end the program and
+/// Ctrl-A c for the monitor; else QEMU would show it in a tab of the window.
 Result<> add_default_serial(CommandLine& line) {
-  if (line.serial_given || !line.vm.default_devices) return {};
-  DOPPEL_ASSIGN(const Option* serial, find_option("-serial"));
-  return serial->apply(line, line.no_graphic ? "mon:stdio" : "vc");
+  if (!line.default_serial || !line.vm.default_devices) return {};
+  return add_serial(line, line.no_graphic ? "mon:stdio" : "vc");
+}
+
+Result<> choose_accelerators(CommandLine& line) {
+  if (!line.machine_accel) return {};
+  if (!line.vm.accelerators.empty())
+    return fail(ErrorKind::kInvalidArgument, "-accel and '-machine accel=' exclude each other; write one of them");
+  return add_accelerators(line, *line.machine_accel);
+}
+
+/// In the background there is no terminal.
+Result<> check_daemon(const CommandLine& line) {
+  if (!line.vm.process.daemonize) return {};
+  for (const chardev::ChardevConfig& config : line.vm.chardevs)
+    if (std::holds_alternative<chardev::StdioBackend>(config.backend))
+      return fail(ErrorKind::kInvalidArgument,
+                  "-daemonize leaves the terminal, which chardev '{}' is on; write '-serial null', or '-display none' "
+                  "in place of '-nographic'",
+                  config.id);
+  return {};
+}
+
+/// Chardevs may come after the ports that name them.
+Result<> check_serial_chardevs(const CommandLine& line) {
+  for (const std::string& id : line.vm.serial) {
+    if (id.empty()) continue;
+    NearestName nearest(id);
+    for (const chardev::ChardevConfig& config : line.vm.chardevs) nearest.offer(config.id);
+    if (std::ranges::find(line.vm.chardevs, id, &chardev::ChardevConfig::id) == line.vm.chardevs.end())
+      return fail(ErrorKind::kNotFound, "-serial chardev:{}: there is no such chardev{}; add '-chardev BACKEND,id={}'",
+                  id, nearest.suggestion(), id);
+  }
+  return {};
+}
+
+Result<> finish(CommandLine& line) {
+  DOPPEL_TRY(add_default_serial(line));
+  DOPPEL_TRY(check_serial_chardevs(line));
+  DOPPEL_TRY(choose_accelerators(line));
+  DOPPEL_TRY(check_daemon(line));
+  if (line.dump_config) return print(line, vm::to_json(line.vm) + "\n");
+  return {};
 }
 
 }  // namespace
@@ -49,27 +116,32 @@ Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
     if (!word.starts_with('-') || word == "-")
       return fail(ErrorKind::kUnsupported, "'{}': disk images are not there yet; boot with '-kernel FILE'", word);
     DOPPEL_ASSIGN(const Option* option, find_option(word));
-    std::string_view value;
-    if (!option->argument.empty()) {
-      if (i + 1 == arguments.size())
-        return fail(ErrorKind::kInvalidArgument, "{} needs a value: {} {}", word, word, option->argument);
-      value = arguments[++i];
-    }
-    if (auto applied = option->apply(line, value); !applied)
-      return std::unexpected(
-          Error(applied.error()).wrap(option->argument.empty() ? word : fmt::format("{} {}", word, value)));
+    const bool takes_value = !option->argument.empty();
+    if (takes_value && i + 1 == arguments.size())
+      return fail(ErrorKind::kInvalidArgument, "{} needs a value: {} {}", word, word, option->argument);
+    const std::string_view value = takes_value ? std::string_view(arguments[++i]) : std::string_view();
+    DOPPEL_TRY(apply(line, *option, takes_value ? place_of(word, value) : word, value));
   }
-  if (!line.printout) DOPPEL_TRY(add_default_serial(line));
+  if (!line.printout) DOPPEL_TRY(finish(line));
   return line;
 }
 
 Result<> print(CommandLine& line, std::string text, int status) {
-  line.printout = Printout{std::move(text), status};
+  line.printout = Printout{.text = std::move(text), .status = status};
   return {};
 }
 
 bool wants_help(std::string_view value) {
   return value == "help" || value == "?";
+}
+
+std::string property_list(std::string_view title, std::span<const hw::PropertyInfo> rows) {
+  std::string text = fmt::format("{} options:\n", title);
+  for (const hw::PropertyInfo& row : rows) {
+    text += fmt::format("  {:<22} - {}", fmt::format("{}=<{}>", row.name, row.type), row.help);
+    text += row.default_text.empty() ? "\n" : fmt::format(" (default: {})\n", row.default_text);
+  }
+  return text;
 }
 
 std::string version_text() {

@@ -22,6 +22,7 @@ struct LogOptions {
 struct Printout {
   std::string text;
   int status = 0;
+  bool to_stderr = false;
 };
 
 struct CommandLine {
@@ -30,12 +31,14 @@ struct CommandLine {
   std::vector<std::string> notes;  // one sentence each, about options that are taken but do nothing here
   std::optional<Printout> printout;
 
-  // What options say of each other before all are read; the defaults follow from it.
-  bool no_graphic = false;
-  bool serial_given = false;
+  // What only makes sense once all options are read.
+  std::optional<std::string> machine_accel;  // -machine accel=
+  bool no_graphic = false;                   // -nographic
+  bool default_serial = true;                // the first serial port is nobody's yet
+  bool dump_config = false;                  // -dump-config
 };
 
-/// One option. APPLY gets the value ("" for a flag) and reports errors without naming the option; parse_command_line
+/// One option. APPLY gets the value ("" for a flag) and reports errors without naming the option; parse_command_line()
 /// adds where it stands.
 struct Option {
   std::string_view name;      // without the dash
@@ -52,7 +55,8 @@ struct OptionGroup {
 
 std::span<const OptionGroup> option_groups();
 
-/// ARGUMENTS without the program's name.
+/// ARGUMENTS without the program's name. Options are applied in their order; one that asks for a printout ends the
+/// reading.
 Result<CommandLine> parse_command_line(std::span<const std::string> arguments);
 
 std::string help_text();

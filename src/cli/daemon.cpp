@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 
 namespace doppel::cli {
 
@@ -51,6 +52,8 @@ Result<> Daemon::ready() {
 }
 
 Result<PidFile> PidFile::create(const std::string& path) {
+  std::error_code error;
+  const std::string absolute = std::filesystem::absolute(path, error).string();  // -daemonize changes to /
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd.valid()) return fail_errno("-pidfile: cannot open '{}'", path);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -63,7 +66,7 @@ Result<PidFile> PidFile::create(const std::string& path) {
   if (::ftruncate(fd.get(), 0) != 0 ||
       ::pwrite(fd.get(), line.data(), line.size(), 0) != static_cast<ssize_t>(line.size()))
     return fail_errno("-pidfile: cannot write '{}'", path);
-  return PidFile(path, std::move(fd));
+  return PidFile(absolute, std::move(fd));
 }
 
 PidFile::~PidFile() {

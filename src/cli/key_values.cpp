@@ -1,14 +1,19 @@
 #include "cli/key_values.h"
 
+#include <fmt/ranges.h>
 #include <algorithm>
-#include <limits>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
-#include "base/text.h"
+#include "vm/json_text.h"
 
 namespace doppel::cli {
 
 namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr unsigned kDeepestJson = 16;
 
 /// The pieces between single commas, ",," made ",".
 std::vector<std::string> split_at_commas(std::string_view text) {
@@ -27,12 +32,23 @@ std::vector<std::string> split_at_commas(std::string_view text) {
   return pieces;
 }
 
-void flatten(const nlohmann::json& value, const std::string& key, vm::KeyValues& pairs) {
+/// A piece without '=', in the place of a flag.
+std::pair<std::string, std::string> flag(std::string piece) {
+  if (piece == "?") return {"help", "on"};
+  // The one key that itself begins with "no".
+  if (piece.starts_with("no") && piece.size() > 2 && piece != "nodelay") return {piece.substr(2), "off"};
+  return {std::move(piece), "on"};
+}
+
+Result<> flatten(const Json& value, const std::string& key, unsigned depth, vm::KeyValues& pairs) {
+  if (depth > kDeepestJson)
+    return fail(ErrorKind::kInvalidArgument, "this JSON is nested more than {} deep", kDeepestJson);
   const auto inner = [&](const std::string& name) { return key.empty() ? name : key + "." + name; };
   if (value.is_object()) {
-    for (const auto& [name, member] : value.items()) flatten(member, inner(name), pairs);
+    for (const auto& [name, member] : value.items()) DOPPEL_TRY(flatten(member, inner(name), depth + 1, pairs));
   } else if (value.is_array()) {
-    for (std::size_t i = 0; i < value.size(); ++i) flatten(value[i], inner(std::to_string(i)), pairs);
+    for (std::size_t i = 0; i < value.size(); ++i)
+      DOPPEL_TRY(flatten(value[i], inner(std::to_string(i)), depth + 1, pairs));
   } else if (value.is_string()) {
     pairs.emplace_back(key, value.get<std::string>());
   } else if (value.is_boolean()) {
@@ -40,88 +56,93 @@ void flatten(const nlohmann::json& value, const std::string& key, vm::KeyValues&
   } else if (!value.is_null()) {
     pairs.emplace_back(key, value.dump());
   }
+  return {};
 }
 
-Result<vm::KeyValues> parse_json(std::string_view text) {
-  const nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
-  if (!value.is_object()) return fail(ErrorKind::kInvalidArgument, "'{}' is not valid JSON", text);
-  vm::KeyValues pairs;
-  flatten(value, "", pairs);
-  return pairs;
+/// The place of element KEY.N in an array KEY: any number will do, as they come in order.
+bool is_element_of(std::string_view name, std::string_view key) {
+  return name.size() > key.size() + 1 && name.starts_with(key) && name[key.size()] == '.' &&
+         name.find_first_not_of("0123456789", key.size() + 1) == std::string_view::npos;
 }
 
 }  // namespace
 
 Result<vm::KeyValues> parse_key_values(std::string_view text, std::string_view implied_key) {
-  if (text.starts_with('{')) return parse_json(text);
+  if (text.starts_with('{')) return fail(ErrorKind::kInvalidArgument, "this option takes key=value pairs, not JSON");
   vm::KeyValues pairs;
   for (std::string& piece : split_at_commas(text)) {
     const auto equals = piece.find('=');
-    if (equals != std::string::npos) {
-      if (equals == 0) return fail(ErrorKind::kInvalidArgument, "'{}' has no name before its '='", piece);
+    if (equals == 0) return fail(ErrorKind::kInvalidArgument, "'{}' has no name before its '='", piece);
+    if (equals != std::string::npos)
       pairs.emplace_back(piece.substr(0, equals), piece.substr(equals + 1));
-    } else if (pairs.empty() && !implied_key.empty()) {
+    else if (pairs.empty() && !implied_key.empty())
       pairs.emplace_back(implied_key, std::move(piece));
-    } else if (piece.empty()) {
+    else if (piece.empty())
       return fail(ErrorKind::kInvalidArgument,
                   "there is nothing between two commas of '{}'; write ',,' for a comma in a value", text);
-    } else if (piece.starts_with("no") && piece.size() > 2 && piece != "node") {
-      pairs.emplace_back(piece.substr(2), "off");
-    } else {
-      pairs.emplace_back(std::move(piece), "on");
-    }
+    else
+      pairs.push_back(flag(std::move(piece)));
   }
   return pairs;
 }
 
-const std::string* KeyValueReader::take(std::string_view key) {
-  const auto values = take_all(key);
-  if (values.empty()) return nullptr;
-  taken_ = values.back();
-  return &taken_;
+Result<vm::KeyValues> parse_key_values_or_json(std::string_view text, std::string_view implied_key) {
+  if (!text.starts_with('{')) return parse_key_values(text, implied_key);
+  DOPPEL_ASSIGN(const Json value, vm::parse_json(text));
+  vm::KeyValues pairs;
+  DOPPEL_TRY(flatten(value, "", 0, pairs));
+  return pairs;
+}
+
+Result<> check_id(std::string_view id) {
+  const auto letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
+  const auto inner = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '.' || c == '_';
+  };
+  if (!id.empty() && letter(id.front()) && std::ranges::all_of(id, inner)) return {};
+  return fail(ErrorKind::kInvalidArgument, "id= expects a letter and then letters, digits, '-', '.' or '_', not '{}'",
+              id);
+}
+
+std::optional<std::string> KeyValueReader::take(std::string_view key) {
+  auto values = take_all(key);
+  if (values.empty()) return std::nullopt;
+  return std::move(values.back());
 }
 
 std::vector<std::string> KeyValueReader::take_all(std::string_view key) {
   asked_.emplace_back(key);
   std::vector<std::string> values;
   std::erase_if(pairs_, [&](auto& pair) {
-    if (pair.first != key) return false;
+    if (pair.first != key && !is_element_of(pair.first, key)) return false;
     values.push_back(std::move(pair.second));
     return true;
   });
   return values;
 }
 
-Result<> KeyValueReader::number(std::string_view key, unsigned& value) {
-  const std::string* text = take(key);
-  if (text == nullptr) return {};
-  const auto parsed = parse_number(*text);
-  if (!parsed || *parsed > std::numeric_limits<unsigned>::max())
-    return fail(ErrorKind::kInvalidArgument, "{}: {}= expects a number, not '{}'", option_, key, *text);
-  value = static_cast<unsigned>(*parsed);
-  return {};
+bool KeyValueReader::take_help() {
+  return std::erase_if(pairs_, [](const auto& pair) { return pair.first == "help"; }) != 0;
+}
+
+void KeyValueReader::text(std::string_view key, std::string& value) {
+  if (auto text = take(key)) value = std::move(*text);
 }
 
 Result<> KeyValueReader::boolean(std::string_view key, bool& value) {
-  const std::string* text = take(key);
-  if (text == nullptr) return {};
+  const auto text = take(key);
+  if (!text) return {};
   const auto parsed = parse_bool(*text);
-  if (!parsed) return fail(ErrorKind::kInvalidArgument, "{}: {}= expects 'on' or 'off', not '{}'", option_, key, *text);
+  if (!parsed) return fail(ErrorKind::kInvalidArgument, "{}= expects 'on' or 'off', not '{}'", key, *text);
   value = *parsed;
   return {};
 }
 
 Result<> KeyValueReader::size(std::string_view key, std::uint64_t& value, std::uint64_t default_unit) {
-  const std::string* text = take(key);
-  if (text == nullptr) return {};
-  const auto parsed = parse_size(*text, default_unit);
-  if (!parsed) return std::unexpected(Error(parsed.error()).wrap(fmt::format("{}: {}=", option_, key)));
-  value = *parsed;
+  const auto text = take(key);
+  if (!text) return {};
+  DOPPEL_ASSIGN(value, parse_size(*text, default_unit));
   return {};
-}
-
-void KeyValueReader::text(std::string_view key, std::string& value) {
-  if (const std::string* text = take(key)) value = *text;
 }
 
 Result<> KeyValueReader::finish() const {
@@ -129,7 +150,8 @@ Result<> KeyValueReader::finish() const {
   const std::string& key = pairs_.front().first;
   NearestName nearest(key);
   for (const std::string& asked : asked_) nearest.offer(asked);
-  return fail(ErrorKind::kNotFound, "{}: there is no key '{}'{}", option_, key, nearest.suggestion());
+  if (!nearest.name().empty()) return fail(ErrorKind::kNotFound, "there is no key '{}'{}", key, nearest.suggestion());
+  return fail(ErrorKind::kNotFound, "there is no key '{}'; the keys are {}", key, fmt::join(asked_, ", "));
 }
 
 }  // namespace doppel::cli

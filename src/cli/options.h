@@ -1,22 +1,34 @@
-// The chapters of the option table, a file each.
+// The chapters of the option table, a file each, and what they share.
 #pragma once
 
 #include <span>
 
 #include "cli/command_line.h"
+#include "hw/core/property.h"
 
 namespace doppel::cli {
 
 std::span<const Option> machine_options();
+std::span<const Option> memory_options();
 std::span<const Option> boot_options();
 std::span<const Option> device_options();
+std::span<const Option> console_options();
 std::span<const Option> process_options();
 /// Options of QEMU that Doppel takes without effect, or refuses with a sentence, until their part is there.
 std::span<const Option> absent_options();
 
-/// "-NAME help" was asked for: prints TEXT and ends.
-Result<> print(CommandLine& line, std::string text, int status = 0);
 /// Is VALUE a call for help: "help" or "?"?
 bool wants_help(std::string_view value);
+/// "-NAME help" was asked for: prints TEXT and ends.
+Result<> print(CommandLine& line, std::string text, int status = 0);
+/// A property table as QEMU prints it: "TITLE options:" and a line for each.
+std::string property_list(std::string_view title, std::span<const hw::PropertyInfo> rows);
+
+/// "kvm:soft": in order of preference, the first that works is taken.
+Result<> add_accelerators(CommandLine& line, std::string_view names);
+/// The next serial port, as -serial says.
+Result<> add_serial(CommandLine& line, std::string_view text);
+/// `-global`; in globals.cpp.
+Result<> apply_global(CommandLine& line, std::string_view value);
 
 }  // namespace doppel::cli

@@ -1,10 +1,15 @@
 // -kernel, -bios, -boot, -fw_cfg, -smbios, -acpitable: what the machine starts with.
+#include <algorithm>
 #include <array>
+#include <iterator>
+
+#include <fmt/ranges.h>
 
 #include "base/text.h"
 #include "cli/key_values.h"
 #include "cli/options.h"
 #include "hw/firmware/acpi.h"
+#include "hw/firmware/firmware_image.h"
 #include "hw/firmware/smbios.h"
 
 namespace doppel::cli {
@@ -18,6 +23,11 @@ Result<> set_text(CommandLine& line, std::string_view value) {
 }
 
 Result<> add_firmware_directory(CommandLine& line, std::string_view value) {
+  if (wants_help(value)) {
+    std::vector<std::string> directories = line.vm.boot.firmware_directories;
+    std::ranges::copy(hw::default_firmware_dirs(), std::back_inserter(directories));
+    return print(line, fmt::format("{}\n", fmt::join(directories, "\n")));
+  }
   line.vm.boot.firmware_directories.emplace_back(value);
   return {};
 }
@@ -35,9 +45,18 @@ Result<> check_order(std::string_view order) {
   return {};
 }
 
+/// Milliseconds, or -1 for never.
+Result<int> parse_reboot_timeout(std::string_view text) {
+  if (text == "-1") return -1;
+  const auto parsed = parse_number(text);
+  if (!parsed || *parsed > 0xffff)
+    return fail(ErrorKind::kInvalidArgument, "reboot-timeout= expects milliseconds up to 65535, or -1, not '{}'", text);
+  return static_cast<int>(*parsed);
+}
+
 Result<> apply_boot(CommandLine& line, std::string_view value) {
   DOPPEL_ASSIGN(auto pairs, parse_key_values(value, "order"));
-  KeyValueReader reader("-boot", std::move(pairs));
+  KeyValueReader reader(std::move(pairs));
   vm::BootConfig& boot = line.vm.boot;
   reader.text("order", boot.order);
   reader.text("once", boot.once);
@@ -46,27 +65,25 @@ Result<> apply_boot(CommandLine& line, std::string_view value) {
   DOPPEL_TRY(reader.boolean("menu", boot.menu));
   DOPPEL_TRY(reader.boolean("strict", boot.strict));
   DOPPEL_TRY(reader.number("splash-time", boot.splash_time_ms));
-  if (const std::string* timeout = reader.take("reboot-timeout"); timeout != nullptr && *timeout != "-1") {
-    const auto parsed = parse_number(*timeout);
-    if (!parsed || *parsed > 0xffff)
-      return fail(ErrorKind::kInvalidArgument, "reboot-timeout= expects milliseconds up to 65535, or -1, not '{}'",
-                  *timeout);
-    boot.reboot_timeout_ms = static_cast<int>(*parsed);
+  if (reader.take("splash")) line.notes.emplace_back("there is no display yet to show a splash picture on");
+  if (const auto timeout = reader.take("reboot-timeout")) {
+    DOPPEL_ASSIGN(boot.reboot_timeout_ms, parse_reboot_timeout(*timeout));
   }
   return reader.finish();
 }
 
 Result<> apply_fw_cfg(CommandLine& line, std::string_view value) {
   DOPPEL_ASSIGN(auto pairs, parse_key_values(value, "name"));
-  KeyValueReader reader("-fw_cfg", std::move(pairs));
+  KeyValueReader reader(std::move(pairs));
   vm::FwCfgFileConfig file;
   reader.text("name", file.name);
   reader.text("file", file.file);
-  const std::string* text = reader.take("string");
-  if (text != nullptr) file.text = *text;
+  const auto text = reader.take("string");
+  file.text = text.value_or("");
   if (file.name.empty())
     return fail(ErrorKind::kInvalidArgument, "name= is missing, such as name=opt/org.example/thing");
-  if ((text != nullptr) == !file.file.empty()) return fail(ErrorKind::kInvalidArgument, "give either file= or string=");
+  if (text.has_value() == !file.file.empty())
+    return fail(ErrorKind::kInvalidArgument, "write either file=PATH or string=TEXT");
   DOPPEL_TRY(reader.finish());
   line.vm.fw_cfg.push_back(std::move(file));
   return {};
@@ -94,7 +111,7 @@ std::span<const Option> boot_options() {
              set_text<&vm::BootConfig::initrd>},
       Option{"append", "TEXT", "its command line", set_text<&vm::BootConfig::append>},
       Option{"bios", "FILE", "the firmware image (default: SeaBIOS from its package)", set_text<&vm::BootConfig::bios>},
-      Option{"L", "DIRECTORY", "look for firmware here first", add_firmware_directory},
+      Option{"L", "DIRECTORY", "look for firmware here first; 'help' lists where else", add_firmware_directory},
       Option{"boot", "[order=]cadn[,once=][,menu=on][,strict=on][,splash-time=][,reboot-timeout=]",
              "where to boot from", apply_boot},
       Option{"fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "hand the firmware or guest a named file", apply_fw_cfg},

@@ -3,12 +3,12 @@
 #include <array>
 #include <cctype>
 
-#include <fmt/ranges.h>
-
 #include "base/log.h"
 #include "base/text.h"
+#include "chardev/legacy.h"
 #include "cli/key_values.h"
 #include "cli/options.h"
+#include "hw/timer/rtc_calendar.h"
 
 namespace doppel::cli {
 
@@ -16,11 +16,10 @@ namespace {
 
 Result<> apply_name(CommandLine& line, std::string_view value) {
   DOPPEL_ASSIGN(auto pairs, parse_key_values(value, "guest"));
-  KeyValueReader reader("-name", std::move(pairs));
+  KeyValueReader reader(std::move(pairs));
   reader.text("guest", line.vm.process.name);
   DOPPEL_TRY(reader.boolean("debug-threads", line.vm.process.debug_threads));
-  std::string process;
-  reader.text("process", process);
+  reader.take("process");  // what `ps` shows stays the program's name
   return reader.finish();
 }
 
@@ -37,18 +36,20 @@ Result<> apply_uuid(CommandLine& line, std::string_view value) {
 
 Result<> apply_rtc(CommandLine& line, std::string_view value) {
   DOPPEL_ASSIGN(auto pairs, parse_key_values(value, ""));
-  KeyValueReader reader("-rtc", std::move(pairs));
+  KeyValueReader reader(std::move(pairs));
   vm::RtcConfig& rtc = line.vm.rtc;
-  reader.text("base", rtc.base);
-  reader.text("clock", rtc.clock);
-  if (rtc.clock != "host" && rtc.clock != "rt" && rtc.clock != "vm")
-    return fail(ErrorKind::kInvalidArgument, "clock= expects host, rt or vm, not '{}'", rtc.clock);
-  if (const std::string* drift = reader.take("driftfix")) {
-    if (*drift != "slew" && *drift != "none")
-      return fail(ErrorKind::kInvalidArgument, "driftfix= expects slew or none, not '{}'", *drift);
-    rtc.slew = *drift == "slew";
+  if (auto base = reader.take("base")) {
+    DOPPEL_TRY(hw::rtc_start_ns(*base, 0));
+    rtc.base = std::move(*base);
   }
+  DOPPEL_TRY(reader.choice<std::string>("clock", rtc.clock, {{"host", "host"}, {"rt", "rt"}, {"vm", "vm"}}));
+  DOPPEL_TRY(reader.choice("driftfix", rtc.slew, {{"slew", true}, {"none", false}}));
   return reader.finish();
+}
+
+Result<> apply_localtime(CommandLine& line, std::string_view) {
+  line.vm.rtc.base = "localtime";
+  return {};
 }
 
 Result<> apply_no_reboot(CommandLine& line, std::string_view) {
@@ -61,35 +62,39 @@ Result<> apply_no_shutdown(CommandLine& line, std::string_view) {
   return {};
 }
 
-/// One of NAMES; its place in the list.
-Result<std::size_t> choose(std::string_view key, std::string_view text, std::initializer_list<std::string_view> names) {
-  const auto* const at = std::ranges::find(names, text);
-  if (at == names.end())
-    return fail(ErrorKind::kInvalidArgument, "{}= expects {}, not '{}'", key, fmt::join(names, " or "), text);
-  return static_cast<std::size_t>(at - names.begin());
+Result<> take_watchdog_action(CommandLine& line, KeyValueReader& reader) {
+  return reader.choice<std::string>("watchdog", line.vm.action.watchdog,
+                                    {{"reset", "reset"},
+                                     {"shutdown", "shutdown"},
+                                     {"poweroff", "poweroff"},
+                                     {"pause", "pause"},
+                                     {"debug", "debug"},
+                                     {"none", "none"},
+                                     {"inject-nmi", "inject-nmi"}});
+}
+
+Result<> apply_watchdog_action(CommandLine& line, std::string_view value) {
+  KeyValueReader reader({{"watchdog", std::string(value)}});
+  return take_watchdog_action(line, reader);
 }
 
 Result<> apply_action(CommandLine& line, std::string_view value) {
+  using vm::PanicAction;
+  using vm::RebootAction;
+  using vm::ShutdownAction;
   DOPPEL_ASSIGN(auto pairs, parse_key_values(value, ""));
-  KeyValueReader reader("-action", std::move(pairs));
+  KeyValueReader reader(std::move(pairs));
   vm::ActionConfig& action = line.vm.action;
-  if (const std::string* text = reader.take("reboot")) {
-    DOPPEL_ASSIGN(const auto index, choose("reboot", *text, {"reset", "shutdown"}));
-    action.reboot = std::array{vm::RebootAction::kReset, vm::RebootAction::kShutdown}[index];
-  }
-  if (const std::string* text = reader.take("shutdown")) {
-    DOPPEL_ASSIGN(const auto index, choose("shutdown", *text, {"poweroff", "pause"}));
-    action.shutdown = std::array{vm::ShutdownAction::kPowerOff, vm::ShutdownAction::kPause}[index];
-  }
-  if (const std::string* text = reader.take("panic")) {
-    DOPPEL_ASSIGN(const auto index, choose("panic", *text, {"shutdown", "exit-failure", "pause", "none"}));
-    action.panic = std::array{vm::PanicAction::kShutdown, vm::PanicAction::kExitFailure, vm::PanicAction::kPause,
-                              vm::PanicAction::kNone}[index];
-  }
-  if (const std::string* text = reader.take("watchdog")) {
-    DOPPEL_TRY(choose("watchdog", *text, {"reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"}));
-    action.watchdog = *text;
-  }
+  DOPPEL_TRY(
+      reader.choice("reboot", action.reboot, {{"reset", RebootAction::kReset}, {"shutdown", RebootAction::kShutdown}}));
+  DOPPEL_TRY(reader.choice("shutdown", action.shutdown,
+                           {{"poweroff", ShutdownAction::kPowerOff}, {"pause", ShutdownAction::kPause}}));
+  DOPPEL_TRY(reader.choice("panic", action.panic,
+                           {{"shutdown", PanicAction::kShutdown},
+                            {"exit-failure", PanicAction::kExitFailure},
+                            {"pause", PanicAction::kPause},
+                            {"none", PanicAction::kNone}}));
+  DOPPEL_TRY(take_watchdog_action(line, reader));
   return reader.finish();
 }
 
@@ -99,6 +104,13 @@ Result<> apply_start_paused(CommandLine& line, std::string_view) {
 }
 
 Result<> apply_gdb(CommandLine& line, std::string_view value) {
+  if (value == "none") {
+    line.vm.process.gdb.clear();
+    return {};
+  }
+  if (parse_number(value))
+    return fail(ErrorKind::kInvalidArgument, "a port is written with its protocol and host: -gdb tcp::{}", value);
+  DOPPEL_TRY(chardev::parse_legacy_chardev(value, "gdb"));
   line.vm.process.gdb = value;
   return {};
 }
@@ -115,6 +127,8 @@ std::string log_help() {
 
 Result<> apply_log(CommandLine& line, std::string_view value) {
   if (wants_help(value)) return print(line, log_help(), 1);
+  LogSink scratch;
+  DOPPEL_TRY(scratch.enable(value));
   line.log.categories = value;
   return {};
 }
@@ -134,6 +148,11 @@ Result<> apply_daemonize(CommandLine& line, std::string_view) {
   return {};
 }
 
+Result<> apply_dump_config(CommandLine& line, std::string_view) {
+  line.dump_config = true;
+  return {};
+}
+
 Result<> apply_version(CommandLine& line, std::string_view) {
   return print(line, version_text());
 }
@@ -149,9 +168,11 @@ std::span<const Option> process_options() {
       Option{"uuid", "UUID", "the machine's identity, as SMBIOS shows it", apply_uuid},
       Option{"rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "the clock's start and pace",
              apply_rtc},
+      Option{"localtime", "", "the same as -rtc base=localtime", apply_localtime},
       Option{"no-reboot", "", "end instead of rebooting", apply_no_reboot},
       Option{"no-shutdown", "", "stay, paused, after power-off", apply_no_shutdown},
       Option{"action", "reboot=|shutdown=|panic=|watchdog=ACTION", "what to do at each of these events", apply_action},
+      Option{"watchdog-action", "ACTION", "the same as -action watchdog=ACTION", apply_watchdog_action},
       Option{"S", "", "start paused", apply_start_paused},
       Option{"s", "", "the same as -gdb tcp::1234", apply_gdb_default},
       Option{"gdb", "tcp:[HOST]:PORT|unix:PATH", "wait for gdb there", apply_gdb},
@@ -159,6 +180,7 @@ std::span<const Option> process_options() {
       Option{"D", "FILE", "log to a file instead of standard error", apply_log_file},
       Option{"pidfile", "FILE", "write the process id there, and keep others from it", apply_pid_file},
       Option{"daemonize", "", "go to the background once the machine is ready", apply_daemonize},
+      Option{"dump-config", "", "print what the command line asks for, as JSON, and end", apply_dump_config},
       Option{"version", "", "print the version", apply_version},
       Option{"help", "", "print this", apply_help},
       Option{"h", "", "print this", apply_help},

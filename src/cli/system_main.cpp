@@ -1,36 +1,53 @@
 #include "cli/system_main.h"
 
+#include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "cli/command_line.h"
 #include "cli/daemon.h"
+#include "gdbstub/stub.h"
 #include "vm/virtual_machine.h"
 
 namespace doppel::cli {
 
 namespace {
 
+/// One line on standard error, whatever the user's text in it holds.
 int complain(const Error& error) {
-  fmt::print(stderr, "doppel: {}\n", error.describe());
+  std::string line = error.describe();
+  std::ranges::replace_if(line, [](char c) { return std::iscntrl(static_cast<unsigned char>(c)) != 0; }, ' ');
+  fmt::print(stderr, "doppel: {}\n", line);
   return EXIT_FAILURE;
 }
 
-Result<> open_log(LogSink& sink, const LogOptions& options) {
-  if (!options.file.empty()) DOPPEL_TRY(sink.open(options.file));
-  if (!options.categories.empty()) DOPPEL_TRY(sink.enable(options.categories));
-  return {};
+int show(const Printout& printout) {
+  fmt::print(printout.to_stderr ? stderr : stdout, "{}", printout.text);
+  return printout.status;
 }
 
-/// Runs the machine that LINE describes. The order matters: fork before threads, pid file before the parent goes.
-Result<int> run_machine(CommandLine line, LogSink& sink) {
+Result<> open_log(LogSink& sink, const LogOptions& options) {
+  if (!options.file.empty())
+    if (auto opened = sink.open(options.file); !opened) return std::unexpected(std::move(opened).error().wrap("-D"));
+  return sink.enable(options.categories);
+}
+
+/// Runs the machine that LINE describes. The order matters: fork before threads and before files that carry the process
+/// id, pid file before the parent goes.
+Result<int> run_machine(CommandLine line) {
   const vm::ProcessConfig process = line.vm.process;
   std::optional<Daemon> daemon;
   if (process.daemonize) {
     DOPPEL_ASSIGN(daemon, Daemon::start());
   }
+  LogSink sink;
+  DOPPEL_TRY(open_log(sink, line.log));
+  for (const std::string& note : line.notes) Logger(sink, "").warn("{}", note);
   std::optional<PidFile> pid_file;
   if (!process.pid_file.empty()) {
     DOPPEL_ASSIGN(auto created, PidFile::create(process.pid_file));
@@ -38,6 +55,10 @@ Result<int> run_machine(CommandLine line, LogSink& sink) {
   }
   event::Loop loop;
   DOPPEL_ASSIGN(const auto machine, vm::VirtualMachine::create(std::move(line.vm), loop, sink));
+  std::unique_ptr<gdbstub::GdbStub> gdb;
+  if (!process.gdb.empty()) {
+    DOPPEL_ASSIGN(gdb, gdbstub::GdbStub::create(*machine, process.gdb, Logger(sink, "gdb")));
+  }
   std::vector<std::unique_ptr<event::SignalWatch>> signals;
   for (const int signal : {SIGINT, SIGTERM, SIGHUP})
     signals.push_back(loop.watch_signal(signal, [&machine] { machine->quit(EXIT_SUCCESS); }));
@@ -50,15 +71,9 @@ Result<int> run_machine(CommandLine line, LogSink& sink) {
 int system_main(std::span<const std::string> arguments) {
   auto line = parse_command_line(arguments);
   if (!line) return complain(line.error());
-  if (line->printout) {
-    fmt::print("{}", line->printout->text);
-    return line->printout->status;
-  }
-  LogSink sink;
-  if (const auto opened = open_log(sink, line->log); !opened) return complain(opened.error());
-  const Logger log(sink, "");
-  for (const std::string& note : line->notes) log.warn("{}", note);
-  const auto status = run_machine(std::move(*line), sink);
+  if (line->printout) return show(*line->printout);
+  std::signal(SIGPIPE, SIG_IGN);  // a client that hangs up is an error of its chardev, not our end
+  const auto status = run_machine(std::move(*line));
   return status ? *status : complain(status.error());
 }
 
