@@ -87,7 +87,7 @@ Result<> ChardevSet::remove(std::string_view id) {
 Result<Chardev*> ChardevSet::claim(std::string_view id) {
   DOPPEL_ASSIGN(Entry * entry, look_up(id));
   if (entry->claimed && entry->mux != nullptr) return entry->mux->add_frontend();
-  if (entry->claimed) return fail(ErrorKind::kBusy, "chardev '{}' is in use", id);
+  if (entry->claimed) return fail(ErrorKind::kBusy, "chardev '{}' is in use; with mux=on several can share it", id);
   entry->claimed = true;
   return entry->chardev.get();
 }

@@ -294,7 +294,7 @@ TEST_F(SimpleChardevTest, SetKnowsWhoUsesWhat) {
   ASSERT_TRUE(set.add({.id = "many", .backend = NullBackend{}, .mux = true}));
   EXPECT_EQ(set.claim("oen").error().message(), "there is no chardev 'oen' (did you mean 'one'?)");
   ASSERT_TRUE(set.claim("one"));
-  EXPECT_EQ(set.claim("one").error().message(), "chardev 'one' is in use");
+  EXPECT_EQ(set.claim("one").error().message(), "chardev 'one' is in use; with mux=on several can share it");
   EXPECT_EQ(set.remove("one").error().kind(), ErrorKind::kBusy);
   set.release("one");
   EXPECT_TRUE(set.claim("one"));

@@ -148,6 +148,8 @@ Result<std::byte*> map_backing(const RamOptions& options, const Backing& backing
   const std::uint64_t alignment = std::max(backing.page_size, options.size >= 2 * kMiB ? 2 * kMiB : kPageSize);
   const std::uint64_t size = align_up(options.size, backing.page_size);
   const auto fail_map = [&](int code) {
+    if (options.kind == RamKind::kFile && code == ENODEV)
+      return fail_hinting(code, options, fmt::format("cannot map '{}'", options.path), "give a file or a directory");
     return fail_hinting(code, options, fmt::format("cannot map {}", format_size(size)),
                         backing.page_size > kPageSize
                             ? "reserve enough huge pages in /proc/sys/vm/nr_hugepages, or do without them"

@@ -156,7 +156,7 @@ TEST_F(RamBlockTest, BadPathsSayWhatToGiveInstead) {
   options.path = "/proc/doppel";
   EXPECT_THAT(error_of(options), HasSubstr("cannot open '/proc/doppel' for memory 'm0': "));
   options.path = "/dev/null";
-  EXPECT_THAT(error_of(options), HasSubstr("cannot map 1 MiB for memory 'm0': "));
+  EXPECT_THAT(error_of(options), HasSubstr("cannot map '/dev/null' for memory 'm0': "));
 }
 
 TEST_F(RamBlockTest, HugePagesComeOrAreRefusedClearly) {

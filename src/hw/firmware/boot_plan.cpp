@@ -137,8 +137,8 @@ Result<std::uint64_t> place_at_top(std::uint64_t size, const BootMemory& memory,
   const std::uint64_t usable = ram_end - std::min(memory.reserved_at_top, ram_end);
   const std::uint64_t top = std::min(usable, limit);
   if (top < kMiB || size > top - kMiB)
-    return fail(ErrorKind::kNoSpace, "{} of {} does not fit in the RAM between 1 MiB and {:#x}", what,
-                format_size(size), top);
+    return fail(ErrorKind::kNoSpace, "{} of {} does not fit in the RAM between 1 MiB and {:#x}{}", what,
+                format_size(size), top, usable < limit ? "; raise -m" : "");
   return align_down(top - size, memory::kPageSize);
 }
 

@@ -40,16 +40,23 @@ Result<std::vector<BootModule>> read_modules(std::string_view list) {
   return modules;
 }
 
+/// Of two files, which one is bad?
+template <class T>
+Result<T> of_option(std::string_view option, Result<T> result) {
+  if (!result) return std::unexpected(std::move(result).error().wrap(std::string(option)));
+  return result;
+}
+
 }  // namespace
 
 Result<KernelFiles> read_kernel_files(const std::string& kernel, const std::string& initrd, const std::string& append) {
   KernelFiles files{.kernel_name = kernel, .kernel = {}, .modules = {}, .command_line = append};
-  DOPPEL_ASSIGN(files.kernel, read_blob(kernel, kMaxFile));
+  DOPPEL_ASSIGN(files.kernel, of_option("-kernel", read_blob(kernel, kMaxFile)));
   if (initrd.empty()) return files;
   if (!is_linux_image(files.kernel) && find_multiboot_header(files.kernel)) {
-    DOPPEL_ASSIGN(files.modules, read_modules(initrd));
+    DOPPEL_ASSIGN(files.modules, of_option("-initrd", read_modules(initrd)));
   } else {
-    DOPPEL_ASSIGN(Blob data, read_blob(initrd, kMaxFile));
+    DOPPEL_ASSIGN(Blob data, of_option("-initrd", read_blob(initrd, kMaxFile)));
     files.modules.push_back({std::move(data), ""});
   }
   return files;

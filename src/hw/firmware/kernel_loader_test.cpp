@@ -68,9 +68,11 @@ TEST(KernelLoader, ReadsFilesAsTheKindWantsThem) {
   EXPECT_EQ(text_of(several->modules[1].data.bytes()), "second");
   EXPECT_EQ(several->modules[1].command_line, two + " more");
 
-  EXPECT_THAT(read_kernel_files("/nonexistent/kernel", "", "").error().message(), ::testing::HasSubstr("cannot open"));
-  EXPECT_FALSE(read_kernel_files(linux_kernel, "/nonexistent/initrd", ""));
-  EXPECT_THAT(read_kernel_files(folder.path().string(), "", "").error().message(),
+  EXPECT_THAT(read_kernel_files("/nonexistent/kernel", "", "").error().describe(),
+              ::testing::HasSubstr("-kernel: cannot open"));
+  EXPECT_THAT(read_kernel_files(linux_kernel, "/nonexistent/initrd", "").error().describe(),
+              ::testing::HasSubstr("-initrd: cannot open"));
+  EXPECT_THAT(read_kernel_files(folder.path().string(), "", "").error().describe(),
               ::testing::HasSubstr("not a regular file"));
 }
 

@@ -77,9 +77,17 @@ Result<> BoardFirmware::read_kernel() {
 
 Result<> BoardFirmware::load_image() {
   const std::string_view wanted = config_.bios.empty() ? site_.default_image : std::string_view(config_.bios);
-  DOPPEL_ASSIGN(const std::string path, find_firmware(wanted, config_.firmware_directories));
-  DOPPEL_ASSIGN(const SystemFirmware image, load_system_firmware(path));
-  map_firmware(parts_.topology, site_.rom_space, image);
+  const auto load = [&]() -> Result<SystemFirmware> {
+    DOPPEL_ASSIGN(const std::string path, find_firmware(wanted, config_.firmware_directories));
+    return load_system_firmware(path);
+  };
+  const auto image = load();
+  if (!image)
+    return std::unexpected(Error(image.error())
+                               .wrap(config_.bios.empty()
+                                         ? "no firmware; write '-bios FILE' or '-L DIRECTORY', or install seabios"
+                                         : "-bios"));
+  map_firmware(parts_.topology, site_.rom_space, *image);
   return {};
 }
 
