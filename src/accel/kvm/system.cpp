@@ -19,8 +19,6 @@ namespace doppel::accel::kvm {
 
 namespace {
 
-constexpr std::string_view kOtherwise = "use '-accel soft', which needs no hardware";
-
 std::string group_name(gid_t id) {
   std::array<char, 1024> buffer{};
   group entry{};
@@ -43,18 +41,15 @@ std::string permission_advice(const std::string& path) {
 std::unexpected<Error> open_error(const std::string& path, int code) {
   switch (code) {
     case ENOENT:
-      return fail(
-          ErrorKind::kNotFound,
-          "there is no {}: enable virtualisation in the firmware and load the module kvm_intel or kvm_amd, or {}", path,
-          kOtherwise);
+      return fail(ErrorKind::kNotFound,
+                  "there is no {}: enable virtualisation in the firmware and load the module kvm_intel or kvm_amd",
+                  path);
     case EACCES:
     case EPERM:
-      return fail(ErrorKind::kPermissionDenied, "no permission to open {}: {}; or {}", path, permission_advice(path),
-                  kOtherwise);
+      return fail(ErrorKind::kPermissionDenied, "no permission to open {}: {}", path, permission_advice(path));
     case ENODEV:
     case ENXIO:
-      return fail(ErrorKind::kUnsupported, "{} has no driver behind it: load the module kvm_intel or kvm_amd, or {}",
-                  path, kOtherwise);
+      return fail(ErrorKind::kUnsupported, "{} has no driver behind it: load the module kvm_intel or kvm_amd", path);
     default: return std::unexpected(Error::from_errno(code, fmt::format("cannot open {}", path)));
   }
 }
@@ -63,7 +58,7 @@ Result<UniqueFd> open_device(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd.valid()) return open_error(path, errno);
   const int version = retry_ioctl(fd.get(), KVM_GET_API_VERSION, 0);
-  if (version < 0) return fail(ErrorKind::kUnsupported, "{} is not the kernel's KVM device; {}", path, kOtherwise);
+  if (version < 0) return fail(ErrorKind::kUnsupported, "{} is not the kernel's KVM device", path);
   DOPPEL_TRY(check_version(version));
   return fd;
 }

@@ -39,7 +39,7 @@ TEST_F(SystemTest, NoDevice) {
   const Error error = error_of("/nonexistent/kvm");
   EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
   EXPECT_THAT(error.describe(), HasSubstr("there is no /nonexistent/kvm"));
-  EXPECT_THAT(error.describe(), HasSubstr("-accel soft"));
+  EXPECT_THAT(error.describe(), HasSubstr("load the module kvm_intel or kvm_amd"));
 }
 
 TEST_F(SystemTest, SomeOtherFile) {
