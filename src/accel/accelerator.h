@@ -124,7 +124,8 @@ struct Injection {
   std::optional<std::uint32_t> error_code;  // kException only
 };
 
-/// One instruction carried out by somebody else, for what an accelerator cannot do itself. Given by the composition root.
+/// One instruction carried out by somebody else, for what an accelerator cannot do itself. Given by the composition
+/// root.
 class InstructionFallback {
  public:
   virtual ~InstructionFallback() = default;
@@ -139,7 +140,8 @@ class Vcpu {
 
   [[nodiscard]] virtual unsigned id() const = 0;  // also the initial APIC id
 
-  /// Runs the guest until something needs attention. An Error is the host's failure or our bug, never the guest's doing.
+  /// Runs the guest until something needs attention. An Error is the host's failure or our bug, never the guest's
+  /// doing.
   virtual Result<VcpuExit> run() = 0;
   /// Any thread, async-signal-safe: the run() in progress, or else the next one, returns InterruptedExit soon.
   virtual void kick() = 0;
@@ -200,7 +202,8 @@ class Vm {
   /// Writes in [ADDRESS, +SIZE) may be delivered late, in order, before the next exit of any vCPU.
   virtual Result<> coalesce(memory::GuestPhysAddr address, std::uint64_t size, bool is_port) = 0;
   virtual Result<> uncoalesce(memory::GuestPhysAddr address, std::uint64_t size, bool is_port) = 0;
-  using CoalescedWrite = std::function<void(memory::GuestPhysAddr address, bool is_port, std::span<const std::byte> data)>;
+  using CoalescedWrite =
+      std::function<void(memory::GuestPhysAddr address, bool is_port, std::span<const std::byte> data)>;
   /// Hands over what has gathered.
   virtual void drain_coalesced(const CoalescedWrite& write) = 0;
 

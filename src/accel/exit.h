@@ -31,11 +31,11 @@ struct MmioExit {
   std::span<std::byte> data;
 };
 
-struct HaltExit {};            // HLT, with interrupts handled in user space
-struct IrqWindowExit {};       // an interrupt can be injected now, as asked for
-struct ShutdownExit {};        // triple fault
-struct InterruptedExit {};     // kick(), a signal or immediate exit
-struct SetTprExit {};          // CR8 was lowered; Vcpu::tpr() has it
+struct HaltExit {};         // HLT, with interrupts handled in user space
+struct IrqWindowExit {};    // an interrupt can be injected now, as asked for
+struct ShutdownExit {};     // triple fault
+struct InterruptedExit {};  // kick(), a signal or immediate exit
+struct SetTprExit {};       // CR8 was lowered; Vcpu::tpr() has it
 
 /// A breakpoint, watchpoint or single step asked for by set_debug().
 struct DebugExit {
@@ -83,9 +83,9 @@ struct UnknownExit {
   std::uint32_t code = 0;
 };
 
-using VcpuExit = std::variant<IoExit, MmioExit, HaltExit, IrqWindowExit, ShutdownExit, InterruptedExit, SetTprExit,
-                              DebugExit, SystemEventExit, MsrExit, IoapicEoiExit, InternalErrorExit, FailEntryExit,
-                              UnknownExit>;
+using VcpuExit =
+    std::variant<IoExit, MmioExit, HaltExit, IrqWindowExit, ShutdownExit, InterruptedExit, SetTprExit, DebugExit,
+                 SystemEventExit, MsrExit, IoapicEoiExit, InternalErrorExit, FailEntryExit, UnknownExit>;
 
 /// "io out port 0x3f8 size 1", for logs and tests.
 std::string describe(const VcpuExit& exit);

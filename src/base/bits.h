@@ -31,7 +31,9 @@ constexpr T with_bit(T value, unsigned n, bool on) {
 }
 
 /// A mask of the low N bits, 0 <= N <= 64.
-constexpr std::uint64_t low_mask(unsigned n) { return n >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1; }
+constexpr std::uint64_t low_mask(unsigned n) {
+  return n >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1;
+}
 
 /// The field HIGH..LOW (both inclusive, as manuals write it) of VALUE.
 template <std::unsigned_integral T>

@@ -59,7 +59,7 @@ template <std::unsigned_integral T>
 class Le {
  public:
   constexpr Le() = default;
-  Le(T value) { store_le(bytes_, value); }  // NOLINT: converts on purpose
+  Le(T value) { store_le(bytes_, value); }           // NOLINT: converts on purpose
   operator T() const { return load_le<T>(bytes_); }  // NOLINT: converts on purpose
 
  private:
@@ -71,7 +71,7 @@ template <std::unsigned_integral T>
 class Be {
  public:
   constexpr Be() = default;
-  Be(T value) { store_be(bytes_, value); }  // NOLINT: converts on purpose
+  Be(T value) { store_be(bytes_, value); }           // NOLINT: converts on purpose
   operator T() const { return load_be<T>(bytes_); }  // NOLINT: converts on purpose
 
  private:

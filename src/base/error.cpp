@@ -27,13 +27,28 @@ namespace {
 ErrorKind kind_of_errno(int code) {
   switch (code) {
     case EINVAL: return ErrorKind::kInvalidArgument;
-    case ENOENT: case ENODEV: case ENXIO: return ErrorKind::kNotFound;
-    case EPERM: case EACCES: case EROFS: return ErrorKind::kPermissionDenied;
+    case ENOENT:
+    case ENODEV:
+    case ENXIO: return ErrorKind::kNotFound;
+    case EPERM:
+    case EACCES:
+    case EROFS: return ErrorKind::kPermissionDenied;
     case EEXIST: return ErrorKind::kAlreadyExists;
-    case ENOSYS: case EOPNOTSUPP: case ENOTTY: return ErrorKind::kUnsupported;
-    case ERANGE: case EOVERFLOW: case EFAULT: return ErrorKind::kOutOfRange;
-    case ENOSPC: case ENOMEM: case EDQUOT: case EMFILE: case ENFILE: return ErrorKind::kNoSpace;
-    case EBUSY: case EAGAIN: case EADDRINUSE: case ETXTBSY: return ErrorKind::kBusy;
+    case ENOSYS:
+    case EOPNOTSUPP:
+    case ENOTTY: return ErrorKind::kUnsupported;
+    case ERANGE:
+    case EOVERFLOW:
+    case EFAULT: return ErrorKind::kOutOfRange;
+    case ENOSPC:
+    case ENOMEM:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE: return ErrorKind::kNoSpace;
+    case EBUSY:
+    case EAGAIN:
+    case EADDRINUSE:
+    case ETXTBSY: return ErrorKind::kBusy;
     default: return ErrorKind::kIo;
   }
 }
@@ -54,6 +69,8 @@ std::string Error::describe() const {
   return cause_ ? message_ + ": " + cause_->describe() : message_;
 }
 
-int last_errno() { return errno; }
+int last_errno() {
+  return errno;
+}
 
 }  // namespace doppel

@@ -78,18 +78,17 @@ std::unexpected<Error> fail_errno(fmt::format_string<Args...> format, Args&&... 
 }  // namespace doppel
 
 /// Returns the error of EXPRESSION, a Result, from the enclosing function. A function cannot return for its caller.
-#define DOPPEL_TRY(expression)                                                \
-  do {                                                                        \
-    if (auto doppel_result = (expression); !doppel_result)                    \
-      return std::unexpected(std::move(doppel_result).error());               \
+#define DOPPEL_TRY(expression)                                                                                       \
+  do {                                                                                                               \
+    if (auto doppel_result = (expression); !doppel_result) return std::unexpected(std::move(doppel_result).error()); \
   } while (false)
 
 #define DOPPEL_CONCAT_IMPL(a, b) a##b
 #define DOPPEL_CONCAT(a, b) DOPPEL_CONCAT_IMPL(a, b)
 
 /// DOPPEL_ASSIGN(auto fd, open_file(path));  like DOPPEL_TRY, and otherwise takes the value.
-#define DOPPEL_ASSIGN(declaration, expression)                                                   \
-  auto DOPPEL_CONCAT(doppel_result_, __LINE__) = (expression);                                   \
-  if (!DOPPEL_CONCAT(doppel_result_, __LINE__))                                                  \
-    return std::unexpected(std::move(DOPPEL_CONCAT(doppel_result_, __LINE__)).error());          \
+#define DOPPEL_ASSIGN(declaration, expression)                                          \
+  auto DOPPEL_CONCAT(doppel_result_, __LINE__) = (expression);                          \
+  if (!DOPPEL_CONCAT(doppel_result_, __LINE__))                                         \
+    return std::unexpected(std::move(DOPPEL_CONCAT(doppel_result_, __LINE__)).error()); \
   declaration = std::move(*DOPPEL_CONCAT(doppel_result_, __LINE__))

@@ -33,14 +33,17 @@ std::string_view level_word(LogLevel level) {
   switch (level) {
     case LogLevel::kError: return "error: ";
     case LogLevel::kWarning: return "warning: ";
-    case LogLevel::kInfo: case LogLevel::kDebug: return "";
+    case LogLevel::kInfo:
+    case LogLevel::kDebug: return "";
   }
   return "";
 }
 
 }  // namespace
 
-std::span<const LogCategoryInfo> log_categories() { return kCategories; }
+std::span<const LogCategoryInfo> log_categories() {
+  return kCategories;
+}
 
 LogSink::~LogSink() {
   if (file_ != nullptr) std::fclose(file_);
@@ -74,7 +77,9 @@ Result<> LogSink::enable(std::string_view names) {
   return {};
 }
 
-void LogSink::enable(LogCategory category) { categories_.fetch_or(mask(category), std::memory_order_relaxed); }
+void LogSink::enable(LogCategory category) {
+  categories_.fetch_or(mask(category), std::memory_order_relaxed);
+}
 
 void LogSink::write(LogLevel level, std::string_view component, std::string_view text) {
   if (quiet_ && level != LogLevel::kError) return;
@@ -96,9 +101,13 @@ struct Logger::RateLimit {
 Logger::Logger(LogSink& sink, std::string component)
     : sink_(&sink), component_(std::move(component)), rate_limit_(std::make_shared<RateLimit>()) {}
 
-Logger Logger::named(std::string component) const { return sink_ != nullptr ? Logger(*sink_, std::move(component)) : Logger(); }
+Logger Logger::named(std::string component) const {
+  return sink_ != nullptr ? Logger(*sink_, std::move(component)) : Logger();
+}
 
-void Logger::write(LogLevel level, std::string_view text) const { sink_->write(level, component_, text); }
+void Logger::write(LogLevel level, std::string_view text) const {
+  sink_->write(level, component_, text);
+}
 
 bool Logger::take_token() const {
   const std::scoped_lock lock(rate_limit_->mutex);

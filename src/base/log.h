@@ -25,7 +25,19 @@ enum class LogLevel : std::uint8_t { kError, kWarning, kInfo, kDebug };
 
 /// The `-d` categories, in QEMU's spelling. log_categories() has name and help of each.
 enum class LogCategory : std::uint32_t {
-  kGuestErrors, kUnimplemented, kInterrupts, kCpuReset, kInAsm, kOutAsm, kOp, kExec, kCpu, kMmu, kPage, kAccel, kPower,
+  kGuestErrors,
+  kUnimplemented,
+  kInterrupts,
+  kCpuReset,
+  kInAsm,
+  kOutAsm,
+  kOp,
+  kExec,
+  kCpu,
+  kMmu,
+  kPage,
+  kAccel,
+  kPower,
 };
 
 struct LogCategoryInfo {

@@ -55,7 +55,8 @@ std::uint64_t unit_of(char suffix) {
 
 Result<std::uint64_t> parse_size(std::string_view text, std::uint64_t default_unit) {
   const auto bad = [&] {
-    return fail(ErrorKind::kInvalidArgument, "'{}' is not a size; write a number with K, M, G or T, such as 512M", text);
+    return fail(ErrorKind::kInvalidArgument, "'{}' is not a size; write a number with K, M, G or T, such as 512M",
+                text);
   };
   if (text.empty()) return bad();
   std::string_view digits = text;
@@ -69,7 +70,8 @@ Result<std::uint64_t> parse_size(std::string_view text, std::uint64_t default_un
   }
   if (digits.find('.') != std::string_view::npos) {
     double value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, std::chars_format::fixed);
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), value, std::chars_format::fixed);
     if (error != std::errc{} || end != digits.data() + digits.size() || value < 0) return bad();
     const double bytes = value * static_cast<double>(unit);
     if (bytes >= 18446744073709551616.0) return fail(ErrorKind::kOutOfRange, "'{}' is larger than 16 EiB", text);
@@ -110,7 +112,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     std::size_t diagonal = std::exchange(row[0], i + 1);
     for (std::size_t j = 0; j < b.size(); ++j) {
-      const bool same = std::tolower(static_cast<unsigned char>(a[i])) == std::tolower(static_cast<unsigned char>(b[j]));
+      const bool same =
+          std::tolower(static_cast<unsigned char>(a[i])) == std::tolower(static_cast<unsigned char>(b[j]));
       const std::size_t replaced = diagonal + (same ? 0 : 1);
       diagonal = row[j + 1];
       row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
@@ -129,6 +132,8 @@ void NearestName::offer(std::string_view candidate) {
   name_ = candidate;
 }
 
-std::string NearestName::suggestion() const { return name_.empty() ? "" : fmt::format(" (did you mean '{}'?)", name_); }
+std::string NearestName::suggestion() const {
+  return name_.empty() ? "" : fmt::format(" (did you mean '{}'?)", name_);
+}
 
 }  // namespace doppel

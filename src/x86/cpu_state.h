@@ -1,6 +1,7 @@
 // The whole architectural state of one x86 logical processor, as accelerators exchange it.
 //
-// Plain data, no behaviour. Names follow the Intel SDM (volume 3A, chapters 2, 3, 8 and 10, unless a line says otherwise).
+// Plain data, no behaviour. Names follow the Intel SDM (volume 3A, chapters 2, 3, 8 and 10, unless a line says
+// otherwise).
 #pragma once
 
 #include <array>
@@ -12,7 +13,22 @@ namespace doppel::x86 {
 
 /// Indexes CpuState::gpr; the order is the encoding's (SDM 2A, table 2-2).
 enum Gpr : std::uint8_t {
-  kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15,
+  kRax,
+  kRcx,
+  kRdx,
+  kRbx,
+  kRsp,
+  kRbp,
+  kRsi,
+  kRdi,
+  kR8,
+  kR9,
+  kR10,
+  kR11,
+  kR12,
+  kR13,
+  kR14,
+  kR15,
 };
 inline constexpr unsigned kGprCount = 16;
 
@@ -84,7 +100,13 @@ struct PendingEvents {
 };
 
 /// Whether the processor runs (KVM_GET_MP_STATE has the same values).
-enum class MpState : std::uint8_t { kRunnable = 0, kUninitialized = 1, kInitReceived = 2, kHalted = 3, kSipiReceived = 4 };
+enum class MpState : std::uint8_t {
+  kRunnable = 0,
+  kUninitialized = 1,
+  kInitReceived = 2,
+  kHalted = 3,
+  kSipiReceived = 4
+};
 
 /// Size of a local APIC's register page image, in bytes (SDM 3A table 11-1), registers at their MMIO offsets.
 inline constexpr std::size_t kLapicPageSize = 1024;
@@ -96,8 +118,8 @@ enum class StateParts : std::uint32_t {
   kFpu = 1U << 2,        // xsave, xcr0
   kMsrs = 1U << 3,
   kEvents = 1U << 4,
-  kDebug = 1U << 5,      // dr
-  kLapic = 1U << 6,      // only with an in-accelerator local APIC
+  kDebug = 1U << 5,  // dr
+  kLapic = 1U << 6,  // only with an in-accelerator local APIC
   kMpState = 1U << 7,
   kAll = 0xff,
 };

@@ -326,6 +326,8 @@ constexpr std::uint8_t kCode[] = {
 
 }  // namespace
 
-std::span<const std::uint8_t> boot_rom_code() { return kCode; }
+std::span<const std::uint8_t> boot_rom_code() {
+  return kCode;
+}
 
 }  // namespace doppel::hw
