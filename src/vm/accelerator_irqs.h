@@ -1,7 +1,9 @@
 // The board's interrupt wires where the accelerator has the chips at their other end.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "accel/accelerator.h"
@@ -12,15 +14,25 @@
 namespace doppel::vm {
 
 /// GSIs and MSIs into an accel::Vm. Any thread.
+///
+/// With a split interrupt controller the accelerator reports the EOI of a level-triggered vector only if its routing
+/// table has an I/O APIC pin (a GSI below 24) that sends it. By which pin is all the same to it, so this keeps there
+/// the last 24 level-triggered messages that were sent.
 class AcceleratorIrqs final : public hw::IrqSink, public hw::MsiSink {
  public:
-  AcceleratorIrqs(accel::Vm& vm, Logger log) : vm_(vm), log_(std::move(log)) {}
+  AcceleratorIrqs(accel::Vm& vm, accel::IrqchipMode mode, Logger log) : vm_(vm), mode_(mode), log_(std::move(log)) {}
   void set_irq(unsigned gsi, bool level) override;
   void signal(std::uint64_t address, std::uint32_t data) override;
 
  private:
+  void expect_end_of(const accel::MsiMessage& message);
+
   accel::Vm& vm_;
+  const accel::IrqchipMode mode_;
   const Logger log_;
+  std::mutex mutex_;  // guards the two below
+  std::vector<accel::IrqRoute> level_routes_;
+  std::size_t oldest_ = 0;  // of them, once they are 24
 };
 
 /// The PC's wiring: GSI 0 to 15 are the ISA interrupts, at the 8259s and the I/O APIC (0 at its pin 2), 16 to 23 at the

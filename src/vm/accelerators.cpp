@@ -10,12 +10,15 @@ namespace {
 
 Result<std::unique_ptr<accel::Accelerator>> open_one(const std::string& name, const Logger& log) {
   if (name == "kvm") return accel::kvm::open({.log = log.named("kvm")});
+  if (name != "soft" && name != "tcg")
+    return fail(ErrorKind::kNotFound, "there is no such accelerator; it may be kvm, soft or tcg");
   return fail(ErrorKind::kUnsupported, "the software accelerator is not there yet");
 }
 
 }  // namespace
 
-Result<std::unique_ptr<accel::Accelerator>> open_accelerator(const std::vector<AccelConfig>& wanted, Logger log) {
+Result<std::unique_ptr<accel::Accelerator>> open_accelerator(const std::vector<AccelConfig>& wanted,
+                                                             const Logger& log) {
   std::vector<std::string> names;
   for (const AccelConfig& accel : wanted) names.push_back(accel.name);
   if (names.empty()) names = {"kvm"};

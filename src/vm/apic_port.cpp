@@ -1,5 +1,6 @@
 #include "vm/apic_port.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace doppel::vm {
@@ -23,10 +24,13 @@ std::optional<CpuSignalEvent> ApicPort::take_signal() {
                                                             {kStartupBit, CpuSignal::kStartup},
                                                             {kNmiBit, CpuSignal::kNmi},
                                                             {kSmiBit, CpuSignal::kSmi}};
-  for (const auto& [mask, signal] : kOrder) {
-    const std::uint32_t before = signals_.load();
-    if ((before & mask) == 0) continue;
-    signals_.fetch_and(mask == kStartupBit ? ~(mask | 0xffU) : ~mask);
+  std::uint32_t before = signals_.load();
+  while (before != 0) {
+    const auto* const first =
+        std::ranges::find_if(kOrder, [before](const auto& entry) { return (before & entry.first) != 0; });
+    const auto [mask, signal] = *first;
+    // In one step: an INIT may void this signal meanwhile, and a later start-up must not vanish with this one.
+    if (!signals_.compare_exchange_weak(before, before & ~(mask == kStartupBit ? mask | 0xffU : mask))) continue;
     if (signal == CpuSignal::kInit) apic_->init();
     return CpuSignalEvent{.signal = signal, .vector = static_cast<std::uint8_t>(before)};
   }

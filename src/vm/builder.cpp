@@ -50,12 +50,17 @@ const x86::CpuidEntry* find_leaf(const x86::CpuidTable& table, std::uint32_t lea
 
 }  // namespace
 
-Result<std::unique_ptr<VirtualMachine>> VirtualMachine::create(VmConfig config, event::Loop& loop, LogSink& sink) {
-  return VirtualMachineBuilder(std::move(config), loop, sink).build();
+Result<std::unique_ptr<VirtualMachine>> VirtualMachine::create(VmConfig config, event::Loop& loop, LogSink& sink,
+                                                               AcceleratorOpener opener) {
+  return VirtualMachineBuilder(std::move(config), loop, sink, std::move(opener)).build();
 }
 
-VirtualMachineBuilder::VirtualMachineBuilder(VmConfig config, event::Loop& loop, LogSink& sink)
-    : vm_(new VirtualMachine(std::move(config), loop, sink)), config_(vm_->config_), log_(vm_->log_) {}
+VirtualMachineBuilder::VirtualMachineBuilder(VmConfig config, event::Loop& loop, LogSink& sink,
+                                             AcceleratorOpener opener)
+    : vm_(new VirtualMachine(std::move(config), loop, sink)),
+      opener_(std::move(opener)),
+      config_(vm_->config_),
+      log_(vm_->log_) {}
 
 Result<std::unique_ptr<VirtualMachine>> VirtualMachineBuilder::build() && {
   DOPPEL_TRY(read_machine_properties());
@@ -82,7 +87,7 @@ Result<> VirtualMachineBuilder::read_machine_properties() {
 }
 
 Result<> VirtualMachineBuilder::open_accelerator() {
-  DOPPEL_ASSIGN(vm_->accelerator_, vm::open_accelerator(config_.accelerators, log_));
+  DOPPEL_ASSIGN(vm_->accelerator_, opener_(config_.accelerators, log_));
   DOPPEL_ASSIGN(vm_->vm_, vm_->accelerator_->create_vm());
   const unsigned most = std::min(type_->max_cpus, vm_->accelerator_->capabilities().max_vcpus);
   DOPPEL_ASSIGN(smp_, resolve_smp(config_.smp, most));
@@ -109,8 +114,11 @@ Result<> VirtualMachineBuilder::choose_irqchip() {
     return fail(ErrorKind::kUnsupported, "accelerator {} has no split interrupt controller; write kernel-irqchip=off",
                 vm_->accelerator_->name());
   DOPPEL_TRY(vm_->vm_->create_irqchip(irqchip_));
-  vm_->accelerator_irqs_ = std::make_unique<AcceleratorIrqs>(*vm_->vm_, log_.named("irq"));
-  if (irqchip_ == IrqchipMode::kKernel) return vm_->vm_->set_irq_routing(pc_irq_routes());
+  vm_->accelerator_irqs_ = std::make_unique<AcceleratorIrqs>(*vm_->vm_, irqchip_, log_.named("irq"));
+  if (irqchip_ == IrqchipMode::kKernel) {
+    DOPPEL_ASSIGN(vm_->irqchip_at_reset_, vm_->vm_->save_irqchip());
+    return vm_->vm_->set_irq_routing(pc_irq_routes());
+  }
   if (irqchip_ == IrqchipMode::kOff) return vm_->vm_->exit_on_msrs(local_apic_msrs(), false);
   return {};
 }
@@ -148,10 +156,7 @@ Result<> VirtualMachineBuilder::create_chardevs() {
   vm_->chardevs_ = std::make_unique<chardev::ChardevSet>(
       vm_->loop_, log_.named("chardev"),
       chardev::MuxActions{.exit = [vm = vm_.get()] { vm->quit(0); }, .save_disks = {}});
-  for (const chardev::ChardevConfig& config : config_.chardevs) {
-    auto added = vm_->chardevs_->add(config);
-    if (!added) return std::unexpected(std::move(added).error().wrap(fmt::format("chardev '{}'", config.id)));
-  }
+  for (const chardev::ChardevConfig& config : config_.chardevs) DOPPEL_TRY(vm_->chardevs_->add(config));
   return {};
 }
 
@@ -219,7 +224,10 @@ Result<hw::BoardConfig> VirtualMachineBuilder::board_config() {
   board.command_line = boot.append;
   board.bios = boot.bios;
   board.firmware_directories = boot.firmware_directories;
-  board.boot_order = boot.once.empty() ? boot.order : boot.once;
+  board.boot_order = boot.order;
+  board.boot_once = boot.once;
+  board.offers_s3 = config_.sleep.s3;
+  board.offers_s4 = config_.sleep.s4;
   board.boot_menu = boot.menu;
   board.boot_strict = boot.strict;
   board.boot_menu_wait_ms = static_cast<std::uint16_t>(std::min(boot.splash_time_ms, 0xffffU));

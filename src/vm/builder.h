@@ -14,7 +14,7 @@ namespace doppel::vm {
 
 class VirtualMachineBuilder {
  public:
-  VirtualMachineBuilder(VmConfig config, event::Loop& loop, LogSink& sink);
+  VirtualMachineBuilder(VmConfig config, event::Loop& loop, LogSink& sink, AcceleratorOpener opener);
   Result<std::unique_ptr<VirtualMachine>> build() &&;
 
  private:
@@ -36,6 +36,7 @@ class VirtualMachineBuilder {
   [[nodiscard]] hw::DeviceProperties properties_of(const DeviceConfig& device) const;
 
   std::unique_ptr<VirtualMachine> vm_;
+  const AcceleratorOpener opener_;
   const VmConfig& config_;
   const Logger& log_;
   const MachineType* type_ = nullptr;

@@ -23,7 +23,9 @@ Result<SmpConfig> resolve_smp(SmpConfig smp, unsigned limit) {
   } else if (smp.threads == 0) {
     smp.threads = or_one(total / std::max(1U, smp.sockets * smp.dies * smp.cores));
   }
-  const std::uint64_t product = std::uint64_t{smp.sockets} * smp.dies * smp.cores * smp.threads;
+  std::uint64_t product = 1;
+  for (const unsigned factor : {smp.sockets, smp.dies, smp.cores, smp.threads})
+    product = std::min(product * factor, std::uint64_t{1} << 32U);  // more is too many anyway
   if (total == 0) total = static_cast<unsigned>(std::min<std::uint64_t>(product, ~0U));
   smp.maxcpus = total;
   if (smp.cpus == 0) smp.cpus = total;

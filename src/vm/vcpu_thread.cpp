@@ -110,12 +110,17 @@ void VcpuThread::call(const std::function<void(accel::Vcpu&)>& work) {
 }
 
 void VcpuThread::wake() {
+  if (std::this_thread::get_id() == runner_) return;  // it looks at its interrupts before it enters the guest again
+  bool asleep = false;
   {
     const std::scoped_lock lock(mutex_);
     woken_ = true;
+    asleep = asleep_;
   }
-  changed_.notify_all();
-  vcpu_->kick();
+  if (asleep)
+    changed_.notify_all();
+  else
+    vcpu_->kick();
 }
 
 Result<> VcpuThread::reset(const x86::CpuState* entry) {
@@ -135,6 +140,7 @@ Result<> VcpuThread::reset(const x86::CpuState* entry) {
 
 void VcpuThread::main() {
   host_thread_id_ = ::gettid();
+  runner_ = std::this_thread::get_id();
   if (config_.name_threads) ::pthread_setname_np(::pthread_self(), fmt::format("CPU {}/vcpu", id_).c_str());
   while (true) {
     if (attention_.load(std::memory_order_acquire) && !serve_requests()) return;
@@ -209,7 +215,8 @@ bool VcpuThread::serve_requests() {
     if (!pause_requested_) break;
     stepping_ = false;
     if (!std::exchange(paused_, true)) changed_.notify_all();
-    changed_.wait(lock, [this] { return !calls_.empty() || exit_requested_ || !pause_requested_; });
+    // Not paused any more, but a pause requested: resumed and stopped again before this thread had its turn.
+    changed_.wait(lock, [this] { return !calls_.empty() || exit_requested_ || !pause_requested_ || !paused_; });
   }
   attention_ = false;
   const bool step = std::exchange(step_requested_, false);
@@ -220,7 +227,9 @@ bool VcpuThread::serve_requests() {
 
 void VcpuThread::wait_for_event() {
   std::unique_lock lock(mutex_);
+  asleep_ = true;
   changed_.wait(lock, [this] { return woken_ || attention_; });
+  asleep_ = false;
   woken_ = false;
 }
 
@@ -235,10 +244,7 @@ bool VcpuThread::prepare_entry() {
     vcpu_->request_interrupt_window(true);
   } else if (const auto vector = interrupts_->acknowledge()) {
     halted_ = false;
-    if (const auto injected =
-            vcpu_->inject({.kind = accel::Injection::Kind::kInterrupt, .vector = *vector, .error_code = {}});
-        !injected)
-      stuck(injected.error().describe());
+    inject(accel::Injection::Kind::kInterrupt, *vector);
     vcpu_->request_interrupt_window(interrupts_->has_interrupt());
   }
   if (halted_) return false;
@@ -247,38 +253,54 @@ bool VcpuThread::prepare_entry() {
 }
 
 void VcpuThread::take_signals() {
-  while (const auto event = interrupts_->take_signal()) {
-    switch (event->signal) {
-      case CpuSignal::kNmi:
-        if (waiting_for_sipi_) break;
-        halted_ = false;
-        if (const auto injected = vcpu_->inject({.kind = accel::Injection::Kind::kNmi, .vector = 2, .error_code = {}});
-            !injected)
-          stuck(injected.error().describe());
-        break;
-      case CpuSignal::kSmi:
-        log_.trace(LogCategory::kUnimplemented, "SMI ignored: there is no system management mode");
-        break;
-      case CpuSignal::kInit:
-        waiting_for_sipi_ = true;
-        halted_ = false;
-        break;
-      case CpuSignal::kStartup:
-        if (std::exchange(waiting_for_sipi_, false)) start_up(event->vector);
-        break;
-    }
+  while (const auto event = interrupts_->take_signal()) take_signal(*event);
+}
+
+void VcpuThread::take_signal(CpuSignalEvent event) {
+  switch (event.signal) {
+    case CpuSignal::kNmi:
+      if (waiting_for_sipi_) break;
+      halted_ = false;
+      inject(accel::Injection::Kind::kNmi, 2);
+      break;
+    case CpuSignal::kSmi:
+      log_.trace(LogCategory::kUnimplemented, "SMI ignored: there is no system management mode");
+      break;
+    case CpuSignal::kInit: enter_init(); break;
+    case CpuSignal::kStartup:
+      if (std::exchange(waiting_for_sipi_, false)) start_up(event.vector);
+      break;
   }
 }
 
-/// SDM 3A 8.4.3: the application processor begins in real mode at page PAGE.
-void VcpuThread::start_up(std::uint8_t page) {
+void VcpuThread::inject(accel::Injection::Kind kind, std::uint8_t vector) {
+  const auto injected = vcpu_->inject({.kind = kind, .vector = vector, .error_code = {}});
+  if (!injected) stuck(injected.error().describe());
+}
+
+/// INIT (SDM 3A 9.4.4): the bootstrap processor begins at the reset vector, others wait for a start-up message.
+void VcpuThread::enter_init() {
+  constexpr std::uint64_t kBootstrap = 1U << 8U;  // of IA32_APIC_BASE
+  // An access of the instruction that INIT cut off would be finished on top of the new state.
+  if (const auto completed = complete_access(); !completed) return stuck(completed.error().describe());
   x86::CpuState before;
   if (const auto got = vcpu_->get_state(before, kWithoutOwnApic); !got) return stuck(got.error().describe());
-  x86::CpuState state = x86::init_state(before, config_.reset);
+  const x86::CpuState state = x86::init_state(before, config_.reset);
+  if (const auto set = vcpu_->set_state(state, kWithoutOwnApic); !set) return stuck(set.error().describe());
+  halted_ = false;
+  waiting_for_sipi_ = (interrupts_->apic_base() & kBootstrap) == 0;
+}
+
+/// SIPI (SDM 3A 9.4.4): begins in real mode at page PAGE.
+void VcpuThread::start_up(std::uint8_t page) {
+  x86::CpuState state;
+  if (const auto got = vcpu_->get_state(state, x86::StateParts::kRegisters | x86::StateParts::kSystem); !got)
+    return stuck(got.error().describe());
   state.segment[x86::kCs].selector = static_cast<std::uint16_t>(page << 8U);
   state.segment[x86::kCs].base = std::uint64_t{page} << 12U;
   state.rip = 0;
-  if (const auto set = vcpu_->set_state(state, kWithoutOwnApic); !set) stuck(set.error().describe());
+  if (const auto set = vcpu_->set_state(state, x86::StateParts::kRegisters | x86::StateParts::kSystem); !set)
+    stuck(set.error().describe());
 }
 
 /// One overload per exit reason; the variant's closed list makes a forgotten one a compile error.
@@ -353,6 +375,7 @@ void VcpuThread::carry_out(accel::VcpuExit& exit) {
   observer_.before_exit();
   if (own_local_apic_) interrupts_->set_tpr(vcpu_->tpr());
   std::visit(ExitHandler{*this}, exit);
+  if (own_local_apic_) vcpu_->set_tpr(interrupts_->tpr());  // the access may have been to the TPR
 }
 
 void VcpuThread::stuck(const std::string& why) {

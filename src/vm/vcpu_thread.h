@@ -64,6 +64,7 @@ class VcpuThread {
   /// The host's thread id, as in /proc/PID/task.
   [[nodiscard]] int host_thread_id() const { return host_thread_id_; }
 
+  /// After request_pause(), whether or not the thread has come to rest.
   void resume();
   /// Like resume(), for one instruction that ends in guest_debug(). Interrupts wait. A halted CPU stays where it is.
   void step();
@@ -90,7 +91,10 @@ class VcpuThread {
   /// Moves what the local APIC has into the vCPU. False: nothing to run (halted or waiting for SIPI).
   bool prepare_entry();
   void take_signals();
+  void take_signal(CpuSignalEvent event);
+  void enter_init();
   void start_up(std::uint8_t page);
+  void inject(accel::Injection::Kind kind, std::uint8_t vector);
   void carry_out(accel::VcpuExit& exit);
   void stuck(const std::string& why);
 
@@ -112,6 +116,7 @@ class VcpuThread {
   bool exit_requested_ = false;
   std::deque<const std::function<void(accel::Vcpu&)>*> calls_;
   bool woken_ = false;
+  bool asleep_ = false;  // in wait_for_event(), not in the guest
 
   // Of the vCPU's thread alone.
   bool halted_ = false;
@@ -119,6 +124,7 @@ class VcpuThread {
   bool stepping_ = false;
   std::uint64_t step_from_ = 0;  // RIP
   std::atomic<int> host_thread_id_{0};
+  std::atomic<std::thread::id> runner_{};  // the thread, once it runs
   std::thread thread_;
 };
 

@@ -28,6 +28,7 @@ VirtualMachine::VirtualMachine(VmConfig config, event::Loop& loop, LogSink& sink
     : config_(std::move(config)), loop_(loop), log_(sink, "vm") {}
 
 VirtualMachine::~VirtualMachine() {
+  if (running()) halt();  // no vCPU reports to its neighbours while they go
   vcpus_.clear();
   if (slots_ && memory_) memory_->remove_listener(*slots_);
 }
@@ -50,40 +51,51 @@ void VirtualMachine::resume() {
 }
 
 void VirtualMachine::resume(std::span<const CpuRun> plan) {
-  if (running()) return;
-  stop_requested_ = false;
-  if (std::ranges::find(plan, CpuRun::kRun) != plan.end()) loop_.virtual_clock().resume();
+  if (running() || needs_reset() || state_ == RunState::kSuspended) return;
   set_state(RunState::kRunning);
+  start(plan);
+}
+
+void VirtualMachine::start(std::span<const CpuRun> plan) {
+  if (std::ranges::find(plan, CpuRun::kRun) != plan.end()) loop_.virtual_clock().resume();
   for (std::size_t i = 0; i < plan.size() && i < vcpus_.size(); ++i) {
     if (plan[i] == CpuRun::kRun) vcpus_[i]->resume();
     if (plan[i] == CpuRun::kStep) vcpus_[i]->step();
   }
 }
 
+void VirtualMachine::halt() {
+  for (const auto& vcpu : vcpus_) vcpu->request_pause();
+  for (const auto& vcpu : vcpus_) vcpu->wait_until_paused();
+  loop_.virtual_clock().pause();
+}
+
 void VirtualMachine::pause(RunState state) {
-  if (running()) {
-    for (const auto& vcpu : vcpus_) vcpu->request_pause();
-    wait_until_paused();
-    loop_.virtual_clock().pause();
-  }
+  if (running()) halt();
   set_state(state);
 }
 
-void VirtualMachine::wait_until_paused() {
-  for (const auto& vcpu : vcpus_) vcpu->wait_until_paused();
+void VirtualMachine::reset() {
+  if (running()) {
+    halt();
+    restart_hardware(&hw::Machine::reset);
+    start(std::vector(vcpus_.size(), CpuRun::kRun));
+    return;
+  }
+  restart_hardware(&hw::Machine::reset);
+  if (needs_reset() || state_ == RunState::kSuspended || state_ == RunState::kGuestPanicked)
+    set_state(RunState::kPaused);
 }
 
-void VirtualMachine::reset() {
-  const bool was_running = running();
-  const RunState before = state_;
-  pause();
-  machine_->reset();
+/// Power-on, or the end of a sleep. All vCPUs paused.
+void VirtualMachine::restart_hardware(void (hw::Machine::*how)()) {
+  ++resets_;
+  (machine_.get()->*how)();
   for (const auto& port : apic_ports_) port->clear();
+  if (!irqchip_at_reset_.empty())
+    if (const auto loaded = vm_->load_irqchip(irqchip_at_reset_); !loaded)
+      log_.error("cannot reset the interrupt controllers: {}", loaded.error().describe());
   reset_vcpus();
-  if (was_running)
-    resume();
-  else
-    set_state(before == RunState::kShutdown || before == RunState::kInternalError ? RunState::kPaused : before);
 }
 
 void VirtualMachine::reset_vcpus() {
@@ -96,26 +108,37 @@ void VirtualMachine::reset_vcpus() {
 }
 
 void VirtualMachine::power_button() {
-  machine_->power_button();
+  if (state_ == RunState::kSuspended)
+    wake();
+  else
+    machine_->power_button();
+}
+
+void VirtualMachine::wake() {
+  if (state_ != RunState::kSuspended) return;
+  restart_hardware(&hw::Machine::wake);
+  set_state(RunState::kRunning);
+  start(std::vector(vcpus_.size(), CpuRun::kRun));
 }
 
 void VirtualMachine::quit(int status) {
-  loop_.post([this, status] {
+  loop_.post([this, alive = std::weak_ptr(alive_), status] {
+    if (alive.expired()) return;
     if (!exit_status_) exit_status_ = status;
     loop_.quit();
   });
 }
 
-void VirtualMachine::stop_and(std::function<void()> act) {
-  if (stop_requested_.exchange(true)) return;
+void VirtualMachine::stop_and(Request kind, std::function<void()> act) {
+  const std::uint32_t bit = 1U << static_cast<unsigned>(kind);
+  const bool is_first = (requested_.fetch_or(bit) & bit) == 0;
   for (const auto& vcpu : vcpus_) vcpu->request_pause();
-  loop_.post([this, act = std::move(act)] {
-    if (running()) {
-      wait_until_paused();
-      loop_.virtual_clock().pause();
-      state_ = RunState::kPaused;  // in passing: ACT says what the state really is
-    }
-    stop_requested_ = false;
+  if (!is_first) return;
+  loop_.post([this, alive = std::weak_ptr(alive_), bit, resets = resets_.load(), act = std::move(act)] {
+    if (alive.expired()) return;
+    requested_ &= ~bit;
+    if (resets != resets_) return;
+    if (running()) halt();  // again: somebody may have resumed in between
     act();
   });
 }
@@ -123,21 +146,19 @@ void VirtualMachine::stop_and(std::function<void()> act) {
 // ---- What the guest asks for
 
 void VirtualMachine::reset_requested() {
-  stop_and([this] { reset_or_exit(); });
+  stop_and(Request::kReset, [this] { reset_or_exit(); });
 }
 
 void VirtualMachine::reset_or_exit() {
   log_.trace(LogCategory::kPower, "the guest asked for a reset");
-  if (config_.action.reboot == RebootAction::kShutdown) {
+  if (config_.action.reboot == RebootAction::kShutdown)
     power_off();
-    return;
-  }
-  reset();
-  resume();
+  else if (!needs_reset())  // another CPU may just have powered the machine off
+    reset();
 }
 
 void VirtualMachine::power_off_requested() {
-  stop_and([this] { power_off(); });
+  stop_and(Request::kPowerOff, [this] { power_off(); });
 }
 
 void VirtualMachine::power_off() {
@@ -147,20 +168,26 @@ void VirtualMachine::power_off() {
 }
 
 void VirtualMachine::suspend_requested() {
-  stop_and([this] { set_state(RunState::kSuspended); });
+  stop_and(Request::kSuspend, [this] {
+    if (!needs_reset()) set_state(RunState::kSuspended);
+  });
 }
 
 void VirtualMachine::exit_requested(int status) {
-  stop_and([this, status] { quit(status); });
+  stop_and(Request::kExit, [this, status] {
+    set_state(RunState::kShutdown);
+    quit(status);
+  });
 }
 
 void VirtualMachine::guest_panicked() {
   if (config_.action.panic == PanicAction::kNone) return;
-  stop_and([this] { panicked(); });
+  stop_and(Request::kPanic, [this] { panicked(); });
 }
 
 void VirtualMachine::panicked() {
   set_state(RunState::kGuestPanicked);
+  if (config_.action.shutdown == ShutdownAction::kPause) return;
   if (config_.action.panic == PanicAction::kShutdown) quit(EXIT_SUCCESS);
   if (config_.action.panic == PanicAction::kExitFailure) quit(EXIT_FAILURE);
 }
@@ -181,14 +208,15 @@ void VirtualMachine::guest_system_event(unsigned cpu, const accel::SystemEventEx
 }
 
 void VirtualMachine::guest_debug(unsigned cpu, const accel::DebugExit& exit) {
-  stop_and([this, cpu, exit] {
+  stop_and(Request::kDebug, [this, cpu, exit] {
+    if (needs_reset()) return;
     set_state(RunState::kDebug);
     if (debug_listener_) debug_listener_(cpu, exit);
   });
 }
 
 void VirtualMachine::vcpu_stuck(unsigned cpu, const std::string& why, const std::string& registers) {
-  stop_and([this, cpu, why, registers] {
+  stop_and(Request::kStuck, [this, cpu, why, registers] {
     log_.error("CPU {} cannot go on: {}\n{}", cpu, why, registers);
     set_state(RunState::kInternalError);
     if (config_.action.shutdown == ShutdownAction::kPowerOff) quit(EXIT_FAILURE);

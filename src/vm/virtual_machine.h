@@ -23,6 +23,7 @@
 #include "event/loop.h"
 #include "hw/machine/machine.h"
 #include "memory/address_space.h"
+#include "vm/accelerators.h"
 #include "vm/config.h"
 #include "vm/guest_memory.h"
 #include "vm/run_state.h"
@@ -36,25 +37,32 @@ class PicPort;
 
 class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
  public:
-  static Result<std::unique_ptr<VirtualMachine>> create(VmConfig config, event::Loop& loop, LogSink& sink);
+  static Result<std::unique_ptr<VirtualMachine>> create(VmConfig config, event::Loop& loop, LogSink& sink,
+                                                        AcceleratorOpener opener = open_accelerator);
   ~VirtualMachine() override;
 
   /// Runs the loop until the machine ends; the process's exit status.
   int run();
 
+  /// Nothing happens to a machine that must be reset first (see needs_reset()), or woken.
   void resume();
   /// Sets going only some CPUs, one entry in PLAN for each. kStep: one instruction without interrupts, then a DebugExit
   /// with DR6.BS; ask for single steps by Vcpu::set_debug() before. Guest time stands still unless a CPU is to kRun.
   void resume(std::span<const CpuRun> plan);
   void pause(RunState state = RunState::kPaused);
-  /// Resets all devices and processors, then runs on as before.
+  /// Resets all devices and processors; then the machine runs on if it ran, and is paused if it was off or broken.
   void reset();
+  /// Tells the guest, or wakes it from its sleep.
   void power_button();
+  /// Ends RunState::kSuspended; otherwise nothing.
+  void wake();
   /// Ends run() with STATUS. Any thread.
   void quit(int status);
 
   [[nodiscard]] RunState state() const { return state_; }
   [[nodiscard]] bool running() const { return state_ == RunState::kRunning; }
+  /// Powered off, or broken: there is nothing to go on with.
+  [[nodiscard]] bool needs_reset() const { return state_ == RunState::kShutdown || state_ == RunState::kInternalError; }
   [[nodiscard]] const VmConfig& config() const { return config_; }
   [[nodiscard]] accel::Accelerator& accelerator() { return *accelerator_; }
   [[nodiscard]] accel::Vm& accelerator_vm() { return *vm_; }
@@ -92,11 +100,16 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   void exit_requested(int status) override;
   void guest_panicked() override;
 
-  /// Stops all vCPUs before their next instruction and lets ACT run on the loop's thread. Any thread. Of several such
-  /// requests before the loop gets to them, the first wins.
-  void stop_and(std::function<void()> act);
-  void wait_until_paused();
+  /// What stops the machine from inside.
+  enum class Request : std::uint8_t { kDebug, kSuspend, kReset, kPowerOff, kExit, kPanic, kStuck };
+  /// Stops all vCPUs before their next instruction and lets ACT run on the loop's thread, all vCPUs paused. Any thread.
+  /// Of several requests of one KIND before the loop gets to them, the first counts; a reset voids those before it.
+  void stop_and(Request kind, std::function<void()> act);
+  /// The vCPUs and the guest's time, without a change of state. halt() may be called again and again.
+  void halt();
+  void start(std::span<const CpuRun> plan);
   void set_state(RunState state);
+  void restart_hardware(void (hw::Machine::*how)());
   void reset_vcpus();
   void reset_or_exit();
   void power_off();
@@ -106,7 +119,9 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   event::Loop& loop_;
   const Logger log_;
   RunState state_ = RunState::kPrelaunch;
-  std::atomic<bool> stop_requested_{false};
+  std::atomic<std::uint32_t> requested_{0};  // bit N: Request N waits for the loop
+  std::atomic<std::uint64_t> resets_{0};
+  const std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);  // for what is posted to the loop
   std::optional<int> exit_status_;
   DebugListener debug_listener_;
   StateListener state_listener_;
@@ -114,6 +129,7 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   // In the order of making; destroyed in reverse.
   std::unique_ptr<accel::Accelerator> accelerator_;
   std::unique_ptr<accel::Vm> vm_;
+  std::vector<std::byte> irqchip_at_reset_;  // if the accelerator has the chips
   memory::Topology topology_;
   GuestMemory guest_memory_;
   std::unique_ptr<memory::AddressSpace> memory_;

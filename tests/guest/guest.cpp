@@ -18,9 +18,15 @@ namespace {
 
 // ---- Ports and memory
 
-void out8(std::uint16_t port, std::uint8_t value) { asm volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }
-void out16(std::uint16_t port, std::uint16_t value) { asm volatile("outw %0, %1" : : "a"(value), "Nd"(port)); }
-void out32(std::uint16_t port, std::uint32_t value) { asm volatile("outl %0, %1" : : "a"(value), "Nd"(port)); }
+void out8(std::uint16_t port, std::uint8_t value) {
+  asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+void out16(std::uint16_t port, std::uint16_t value) {
+  asm volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+void out32(std::uint16_t port, std::uint32_t value) {
+  asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
 std::uint8_t in8(std::uint16_t port) {
   std::uint8_t value;
   asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
@@ -60,7 +66,9 @@ void put_number(std::uint64_t value) {
   put(static_cast<char>('0' + value % 10));
 }
 
-void begin_line() { put("doppel-guest: "); }
+void begin_line() {
+  put("doppel-guest: ");
+}
 
 void line(const char* text) {
   begin_line();
@@ -175,7 +183,7 @@ Gate idt[256];
 
 void set_gate(unsigned vector, void (*handler)()) {
   const auto address = reinterpret_cast<std::uintptr_t>(handler);
-  idt[vector] = {static_cast<std::uint16_t>(address), 8, 0, 0x8e, static_cast<std::uint16_t>(address >> 16),
+  idt[vector] = {static_cast<std::uint16_t>(address),       8, 0, 0x8e, static_cast<std::uint16_t>(address >> 16),
                  static_cast<std::uint32_t>(address >> 32), 0};
 }
 
@@ -197,10 +205,10 @@ void io_apic_write(std::uint32_t index, std::uint32_t value) {
 void report_timer() {
   out8(0x21, 0xff);  // both 8259s silent
   out8(0xa1, 0xff);
-  at<std::uint32_t>(kLocalApic + 0xf0) = 0x1ff;          // enabled, spurious vector FF
-  io_apic_write(0x10 + 2 * 2 + 1, 0);                    // pin 2 to APIC 0
-  io_apic_write(0x10 + 2 * 2, kTimerVector);             // fixed, edge, unmasked
-  constexpr std::uint32_t kReload = 1193182 / 100;       // 100 Hz
+  at<std::uint32_t>(kLocalApic + 0xf0) = 0x1ff;     // enabled, spurious vector FF
+  io_apic_write(0x10 + 2 * 2 + 1, 0);               // pin 2 to APIC 0
+  io_apic_write(0x10 + 2 * 2, kTimerVector);        // fixed, edge, unmasked
+  constexpr std::uint32_t kReload = 1193182 / 100;  // 100 Hz
   out8(0x43, 0x34);
   out8(0x40, kReload & 0xff);
   out8(0x40, kReload >> 8);
@@ -215,7 +223,8 @@ void spin_for_timer_reads(unsigned reads) {
 
 void start_processors(unsigned count) {
   constexpr std::uintptr_t kPage = 0x8000;
-  for (const char* p = trampoline; p != trampoline_end; ++p) at<char>(kPage + static_cast<std::uintptr_t>(p - trampoline)) = *p;
+  for (const char* p = trampoline; p != trampoline_end; ++p)
+    at<char>(kPage + static_cast<std::uintptr_t>(p - trampoline)) = *p;
   for (std::uint32_t id = 1; id < count; ++id) {
     const auto send = [id](std::uint32_t command) {
       at<std::uint32_t>(kLocalApic + 0x310) = id << 24;
@@ -260,9 +269,14 @@ void report_user_mode() {
 }
 
 [[noreturn]] void power_off(std::uintptr_t fadt) {
+  constexpr std::uint32_t kHwReducedAcpi = 1U << 20;
   line("powering off");
-  const auto pm1a_control = static_cast<std::uint16_t>(fadt == 0 ? 0x604 : at<std::uint32_t>(fadt + 64));
-  out16(pm1a_control, 0x2000);  // SLP_EN, type 0: S5 on PIIX4
+  if (fadt != 0 && (at<std::uint32_t>(fadt + 112) & kHwReducedAcpi) != 0) {
+    at<std::uint8_t>(at<std::uint64_t>(fadt + 248)) = 0x20 | 5 << 2;  // sleep control register: SLP_EN, type 5: S5
+  } else {
+    const auto pm1a_control = static_cast<std::uint16_t>(fadt == 0 ? 0x604 : at<std::uint32_t>(fadt + 64));
+    out16(pm1a_control, 0x2000);  // SLP_EN, type 0: S5 on PIIX4
+  }
   while (true) asm volatile("cli; hlt");
 }
 

@@ -39,6 +39,11 @@ Result<> Board::plug(std::unique_ptr<PciFunction> function, std::string_view bus
   return {};
 }
 
+Result<> Board::check_new_pci_bus(std::string_view name) const {
+  if (pci_buses_.contains(name)) return fail(ErrorKind::kAlreadyExists, "there is a PCI bus '{}' already", name);
+  return {};
+}
+
 Result<> Board::add_device(std::string_view driver, const DeviceProperties& properties) {
   DOPPEL_ASSIGN(const DeviceType* type, find_device_type(driver));
   return type->create(*this, properties);
@@ -62,7 +67,9 @@ std::vector<Device*> Board::devices() {
 }
 
 void Board::reset() {
-  for (Device* device : devices()) device->reset();
+  // Interrupt controllers last: they must not latch the edges that their sources make as they are reset.
+  const std::vector<Device*> all = devices();
+  for (Device* device : all | std::views::reverse) device->reset();
 }
 
 void Board::save(state::Writer& writer) {
@@ -76,8 +83,9 @@ Result<> Board::load(state::Reader& reader) {
     reset();
     return std::unexpected(std::move(loaded).error().wrap(fmt::format("cannot restore {}", device->name())));
   }
-  if (!reader.at_end()) return fail(ErrorKind::kCorrupt, "the saved state has devices that this machine has not");
-  return {};
+  if (reader.at_end()) return {};
+  reset();
+  return fail(ErrorKind::kCorrupt, "the saved state has devices that this machine has not");
 }
 
 }  // namespace doppel::hw

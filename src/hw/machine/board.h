@@ -31,12 +31,15 @@ class Board : public Machine {
   [[nodiscard]] PciServices pci_services(std::string_view name);
   /// Plugs FUNCTION in at bus BUS ("" is the root bus) and ADDRESS ("" is the next free slot) and takes it over.
   Result<> plug(std::unique_ptr<PciFunction> function, std::string_view bus, std::string_view address);
+  /// An error if there is a PCI bus NAME.
+  [[nodiscard]] Result<> check_new_pci_bus(std::string_view name) const;
   /// Lets functions be plugged into BUS by its name.
   void add_pci_bus(PciBus& bus) { pci_buses_[bus.name()] = &bus; }
   /// pvpanic's port, for the ACPI tables.
   void set_pvpanic_port(std::uint16_t port) { pvpanic_port_ = port; }
 
   void reset() override;
+  void wake() override { reset(); }
   Result<> add_device(std::string_view driver, const DeviceProperties& properties) override;
   void end_of_interrupt(std::uint8_t vector) override { interrupts_->end_of_interrupt(vector); }
   [[nodiscard]] LocalApic* local_apic(std::size_t cpu) override { return interrupts_->local_apic(cpu); }

@@ -50,6 +50,8 @@ Result<> BoardFirmware::fill_fw_cfg() {
   basics.boot_menu_wait = config_.boot_menu_wait_ms;
   basics.reboot_timeout = config_.reboot_timeout_ms;
   basics.hpet = config_.properties.hpet;
+  basics.s3 = config_.offers_s3;
+  basics.s4 = config_.offers_s4;
   fw_cfg_.add_basics(basics);
   DOPPEL_TRY(fw_cfg_.add_file("etc/e820", firmware_memory_map(site_.ram_below_4g, site_.ram_above_4g).encode_e820()));
   DOPPEL_TRY(add_smbios(fw_cfg_, smbios()));

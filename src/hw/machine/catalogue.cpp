@@ -76,6 +76,16 @@ const PropertyTable<PciPlace>& table() {
   return kPciPlace;
 }
 
+Result<> check_place(const IsaPlace& place) {
+  if (!place.bus.empty() && place.bus != "isa.0")
+    return fail(ErrorKind::kNotFound, "there is no ISA bus '{}'; it is isa.0", place.bus);
+  return {};
+}
+Result<> check_place(const PciPlace& place) {
+  if (!place.addr.empty()) DOPPEL_TRY(parse_pci_address(place.addr));
+  return {};
+}
+
 /// A device's own properties and its place's, parsed.
 template <class Config, class Place>
 struct Parsed {
@@ -91,6 +101,7 @@ Result<Parsed<Config, Place>> parse(const DeviceProperties& properties) {
     if (!set && set.error().kind() == ErrorKind::kNotFound) set = table<Config>().set(parsed.config, name, text);
     if (!set) return std::unexpected(std::move(set).error());
   }
+  DOPPEL_TRY(check_place(parsed.place));
   return parsed;
 }
 
@@ -151,6 +162,7 @@ Result<> create_pci_bridge(Board& board, const DeviceProperties& properties) {
     return fail(ErrorKind::kInvalidArgument, "chassis_nr=0: a bridge's chassis is 1 to 255");
   PciBridgeOptions options{.bus_name = parsed.place.id, .chassis = parsed.config.chassis_nr};
   if (options.bus_name.empty()) options.bus_name = fmt::format("pci.{}", parsed.config.chassis_nr);
+  DOPPEL_TRY(board.check_new_pci_bus(options.bus_name));
   auto bridge = std::make_unique<PciBridge>(board.pci_services("pci-bridge"), options);
   bridge->set_multifunction(parsed.place.multifunction);
   PciBus& secondary = bridge->secondary();

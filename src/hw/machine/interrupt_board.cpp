@@ -18,23 +18,27 @@ void InterruptBoard::MessageForwarder::deliver(const ApicMessage& message) {
 
 InterruptBoard::InterruptBoard(const MachineParts& parts) : wiring_(parts.interrupts), log_(parts.log) {}
 
-Result<std::unique_ptr<InterruptBoard>> InterruptBoard::create(const MachineParts& parts) {
+Result<std::unique_ptr<InterruptBoard>> InterruptBoard::create(const MachineParts& parts, PortMap& ports) {
   std::unique_ptr<InterruptBoard> board(new InterruptBoard(parts));
   if (parts.interrupts.local_apics) board->bus_ = std::make_unique<ApicBus>(parts.log.named("apic"));
-  if (parts.interrupts.pic_and_ioapic) DOPPEL_TRY(board->build_pic_and_ioapic(parts));
+  if (parts.interrupts.pic_and_ioapic) {
+    DOPPEL_TRY(board->build_pic_and_ioapic(parts, ports));
+  } else {
+    for (const std::uint16_t port : {I8259Pair::kMasterPort, I8259Pair::kSlavePort, I8259Pair::kElcrPort})
+      DOPPEL_TRY(ports.reserve("pic", port, I8259Pair::kPorts));
+  }
   if (parts.interrupts.local_apics) DOPPEL_TRY(board->build_local_apics(parts));
   return board;
 }
 
-Result<> InterruptBoard::build_pic_and_ioapic(const MachineParts& parts) {
-  memory::Topology& topology = parts.topology;
+Result<> InterruptBoard::build_pic_and_ioapic(const MachineParts& parts, PortMap& ports) {
   // With our own local APICs, INTR is LINT0 of the boot processor: set_irq() below asks for it at each edge.
   const IrqPin intr = parts.interrupts.local_apics ? IrqPin{this, kGsiCount} : parts.interrupts.accelerator_intr;
   pic_ = std::make_unique<I8259Pair>(intr, parts.log.named("i8259"));
-  memory::Region& ports = parts.ports.root();
-  ports.add(topology.io("pic-master", I8259Pair::kPorts, pic_->master_ports(), {1, 1}), I8259Pair::kMasterPort);
-  ports.add(topology.io("pic-slave", I8259Pair::kPorts, pic_->slave_ports(), {1, 1}), I8259Pair::kSlavePort);
-  ports.add(topology.io("elcr", I8259Pair::kPorts, pic_->elcr_ports(), {1, 1}), I8259Pair::kElcrPort);
+  constexpr std::uint64_t kPorts = I8259Pair::kPorts;
+  DOPPEL_TRY(ports.add("pic-master", I8259Pair::kMasterPort, kPorts, pic_->master_ports(), {1, 1}));
+  DOPPEL_TRY(ports.add("pic-slave", I8259Pair::kSlavePort, kPorts, pic_->slave_ports(), {1, 1}));
+  DOPPEL_TRY(ports.add("elcr", I8259Pair::kElcrPort, kPorts, pic_->elcr_ports(), {1, 1}));
 
   ApicMessageSink* messages = bus_.get();
   if (messages == nullptr) {
@@ -43,7 +47,7 @@ Result<> InterruptBoard::build_pic_and_ioapic(const MachineParts& parts) {
   }
   ioapic_ = std::make_unique<Ioapic82093>(IoapicVersion::k20, *messages, parts.log.named("ioapic"));
   if (bus_) DOPPEL_TRY(bus_->attach(*ioapic_));
-  parts.memory.root().add(topology.io("ioapic", Ioapic82093::kSize, *ioapic_, Ioapic82093::kSizes),
+  parts.memory.root().add(parts.topology.io("ioapic", Ioapic82093::kSize, *ioapic_, Ioapic82093::kSizes),
                           Ioapic82093::kDefaultAddress, kOverPci);
   return {};
 }

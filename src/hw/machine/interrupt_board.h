@@ -10,6 +10,7 @@
 #include "hw/intc/ioapic82093.h"
 #include "hw/intc/local_apic.h"
 #include "hw/machine/machine.h"
+#include "hw/machine/port_map.h"
 
 namespace doppel::hw {
 
@@ -19,8 +20,9 @@ class InterruptBoard final : public IrqSink, public MsiSink {
  public:
   static constexpr unsigned kGsiCount = 24;
 
-  /// Adds the chips' regions to the memory and port spaces of PARTS.
-  static Result<std::unique_ptr<InterruptBoard>> create(const MachineParts& parts);
+  /// Adds the chips' regions to the memory space of PARTS and to PORTS, where those of an accelerator's 8259s are
+  /// taken.
+  static Result<std::unique_ptr<InterruptBoard>> create(const MachineParts& parts, PortMap& ports);
 
   void set_irq(unsigned gsi, bool level) override;
   void signal(std::uint64_t address, std::uint32_t data) override;
@@ -37,7 +39,7 @@ class InterruptBoard final : public IrqSink, public MsiSink {
  private:
   explicit InterruptBoard(const MachineParts& parts);
   Result<> build_local_apics(const MachineParts& parts);
-  Result<> build_pic_and_ioapic(const MachineParts& parts);
+  Result<> build_pic_and_ioapic(const MachineParts& parts, PortMap& ports);
 
   /// What the I/O APIC sends where the accelerator has the local APICs.
   class MessageForwarder final : public ApicMessageSink {

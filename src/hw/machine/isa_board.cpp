@@ -72,8 +72,11 @@ Result<> IsaBoard::build_controllers(const IsaBoardConfig& config) {
   if (config.dma) {
     auto* const dma = make<I8237>(memory::DmaSpace(parts_.memory), parts_.log.named("i8237"));
     // Port 80h is the POST code's: the page register behind it belongs to no channel.
-    for (const I8237::Ports& range : dma->ports())
+    for (const I8237::Ports& range : dma->ports()) {
+      const std::uint64_t taken = range.port <= PostCode::kPort && PostCode::kPort < range.port + range.size ? 1 : 0;
+      DOPPEL_TRY(ports_.reserve("dma", range.port + taken, range.size - taken));
       parts_.ports.root().add(parts_.topology.io("dma", range.size, *range.handler, I8237::kIoSizes), range.port, -1);
+    }
   }
   if (!config.i8042) return {};
   auto* const port92 =

@@ -29,6 +29,7 @@ class MachineEvents {
   virtual ~MachineEvents() = default;
   virtual void reset_requested() = 0;
   virtual void power_off_requested() = 0;
+  /// ACPI S3.
   virtual void suspend_requested() = 0;
   /// isa-debug-exit: the process is to end with STATUS.
   virtual void exit_requested(int status) = 0;
@@ -89,6 +90,9 @@ class Machine {
 
   /// Power-on state of every chip, and the firmware tables laid out again. All vCPUs paused.
   virtual void reset() = 0;
+  /// Ends a suspend to RAM: resets all chips, but firmware finds out that it is to resume and the guest what woke it,
+  /// the power button. After suspend_requested(), all vCPUs paused.
+  virtual void wake() = 0;
   /// Where the boot processor starts, if not at the firmware's reset vector. After reset().
   [[nodiscard]] virtual std::optional<x86::CpuState> boot_entry() = 0;
   /// `-device DRIVER,PROPERTIES`. Before the first reset().

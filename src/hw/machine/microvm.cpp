@@ -22,7 +22,7 @@ MicrovmMachine::MicrovmMachine(MachineParts parts, BoardConfig config)
 
 Result<std::unique_ptr<MicrovmMachine>> MicrovmMachine::create(MachineParts parts, BoardConfig config) {
   std::unique_ptr<MicrovmMachine> machine(new MicrovmMachine(std::move(parts), std::move(config)));
-  DOPPEL_ASSIGN(machine->interrupts_, InterruptBoard::create(machine->parts_));
+  DOPPEL_ASSIGN(machine->interrupts_, InterruptBoard::create(machine->parts_, machine->ports_));
   machine->build_memory();
   DOPPEL_TRY(machine->build_isa());
   DOPPEL_TRY(machine->build_firmware());

@@ -1,6 +1,8 @@
 #include "hw/machine/pc.h"
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 #include "base/bits.h"
 
@@ -37,7 +39,7 @@ PcMachine::PcMachine(MachineParts parts, BoardConfig config)
 
 Result<std::unique_ptr<PcMachine>> PcMachine::create(MachineParts parts, BoardConfig config) {
   std::unique_ptr<PcMachine> machine(new PcMachine(std::move(parts), std::move(config)));
-  DOPPEL_ASSIGN(machine->interrupts_, InterruptBoard::create(machine->parts_));
+  DOPPEL_ASSIGN(machine->interrupts_, InterruptBoard::create(machine->parts_, machine->ports_));
   DOPPEL_TRY(machine->build_pci());
   DOPPEL_TRY(machine->build_isa());
   DOPPEL_TRY(machine->build_firmware());
@@ -61,6 +63,7 @@ Result<> PcMachine::build_pci() {
   DOPPEL_TRY(plug(std::move(isa_bridge), kIsaBridgePlace));
   pci_host_ =
       std::make_unique<PciHost>(parts_.topology, *pci_bus_, &isa_bridge_->reset_control(), parts_.log.named("pci"));
+  DOPPEL_TRY(ports_.reserve("pci-host", PciHost::kAddressPort, 8));
   parts_.ports.root().add(pci_host_->address_region(), PciHost::kAddressPort);
   parts_.ports.root().add(pci_host_->data_region(), PciHost::kDataPort);
   if (!has_acpi()) return {};
@@ -72,10 +75,15 @@ Result<> PcMachine::build_pci() {
     else
       events.power_off_requested();
   };
+  // Without firmware nobody would resume the guest.
+  const Piix4PmOptions sleep_states{.disable_s3 = !config_.offers_s3 || boots_directly(),
+                                    .disable_s4 = !config_.offers_s4};
   auto power =
       std::make_unique<Piix4Pm>(pci_services("piix4"), parts_.clock, IrqPin{interrupts_.get(), Piix4Pm::kSciIrq},
-                                Piix4PmOptions{}, std::move(requests));
+                                sleep_states, std::move(requests));
   power_management_ = power.get();
+  DOPPEL_TRY(ports_.reserve("apm", Piix4Pm::kApmBase, 2));
+  DOPPEL_TRY(ports_.reserve("acpi-gpe0", Piix4Pm::kGpeBase, Piix4Pm::kGpeSize));
   return plug(std::move(power), kPowerManagementPlace);
 }
 
@@ -98,6 +106,8 @@ Result<> PcMachine::build_isa() {
   isa.cmos.boot_order = config_.boot_order;
   isa.cmos.check_floppy_signature = config_.properties.fd_bootchk;
   DOPPEL_ASSIGN(isa_, IsaBoard::create(parts_, isa, *interrupts_, ports_));
+  if (!config_.boot_once.empty())
+    DOPPEL_TRY(set_boot_order(*isa_->rtc(), config_.boot_once, config_.properties.fd_bootchk));
   return add_serial_ports();
 }
 
@@ -120,6 +130,8 @@ AcpiConfig PcMachine::acpi_config() const {
   acpi.pci_hole_32 = {split_.below_4g, kPciHoleEnd};
   const std::uint64_t hole_64 = align_up(4 * kGiB + split_.above_4g, kGiB);
   acpi.pci_hole_64 = {hole_64, hole_64 + kPciHole64Size};
+  acpi.s3 = config_.offers_s3 && !boots_directly();
+  acpi.s4 = config_.offers_s4;
   acpi.hpet = config_.properties.hpet;
   acpi.keyboard_controller = config_.properties.i8042;
   if (pvpanic_port_ != 0) acpi.pvpanic_port = pvpanic_port_;
@@ -128,17 +140,32 @@ AcpiConfig PcMachine::acpi_config() const {
 
 void PcMachine::reset() {
   Board::reset();
-  if (firmware_->boots_directly()) show_shadow_ram();
+  if (!std::exchange(is_first_boot_, false) && !config_.boot_once.empty())
+    // Both orders were found good when the machine was built.
+    std::ignore = set_boot_order(*isa_->rtc(), config_.boot_order, config_.properties.fd_bootchk);
+  if (firmware_->boots_directly()) set_up_as_firmware_would();
   if (const auto placed = firmware_->reset(); !placed)
     parts_.log.error("cannot start the kernel: {}", placed.error().describe());
 }
 
-/// What firmware does before it starts a system: C0000-FFFFF is RAM.
-void PcMachine::show_shadow_ram() {
+void PcMachine::wake() {
+  constexpr std::uint8_t kCmosShutdownStatus = 0x0f;
+  constexpr std::uint8_t kResume = 0xfe;  // SeaBIOS and OVMF go on at the FACS's waking vector then
+  Board::reset();
+  isa_->rtc()->set_cmos(kCmosShutdownStatus, kResume);
+  if (power_management_ != nullptr) power_management_->wake(PmEvent::kPowerButton);
+}
+
+/// What a system relies on that firmware does before it: C0000-FFFFF is RAM, the power management's ports are where the
+/// FADT has them.
+void PcMachine::set_up_as_firmware_would() {
   constexpr unsigned kPam0 = 0x59;
   constexpr unsigned kPam6 = 0x5f;
   constexpr std::uint32_t kReadWrite = 0x33;
   for (unsigned pam = kPam0; pam <= kPam6; ++pam) host_bridge_->config_write(pam, 1, kReadWrite);
+  if (power_management_ == nullptr) return;
+  power_management_->config_write(Piix4Pm::kPmBaseRegister, 4, AcpiConfig{}.pm_base);
+  power_management_->config_write(Piix4Pm::kPmEnableRegister, 1, 1);
 }
 
 std::optional<x86::CpuState> PcMachine::boot_entry() {

@@ -28,6 +28,7 @@ class PcMachine final : public Board {
   static Result<std::unique_ptr<PcMachine>> create(MachineParts parts, BoardConfig config);
 
   void reset() override;
+  void wake() override;
   [[nodiscard]] std::optional<x86::CpuState> boot_entry() override;
   void power_button() override;
 
@@ -40,8 +41,9 @@ class PcMachine final : public Board {
   Result<> build_isa();
   Result<> build_firmware();
   Result<> plug(std::unique_ptr<PciFunction> function, PciAddress where);
-  void show_shadow_ram();
+  void set_up_as_firmware_would();
   [[nodiscard]] AcpiConfig acpi_config() const;
+  [[nodiscard]] bool boots_directly() const { return config_.properties.direct_boot && !config_.kernel.empty(); }
   [[nodiscard]] bool has_acpi() const { return config_.properties.acpi != OnOffAuto::kOff; }
 
   PcMemorySplit split_;
@@ -53,6 +55,7 @@ class PcMachine final : public Board {
   Piix3* isa_bridge_ = nullptr;
   Piix4Pm* power_management_ = nullptr;
   std::unique_ptr<BoardFirmware> firmware_;
+  bool is_first_boot_ = true;  // config_.boot_once holds
 };
 
 }  // namespace doppel::hw

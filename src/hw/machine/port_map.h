@@ -18,6 +18,8 @@ class PortMap {
   /// HANDLER outlives the port space's use. An overlap is an error that names both ranges.
   Result<> add(std::string name, std::uint64_t port, std::uint64_t count, memory::IoHandler& handler,
                memory::IoSizes sizes);
+  /// Notes ports that somebody else decodes.
+  Result<> reserve(std::string name, std::uint64_t port, std::uint64_t count);
 
  private:
   struct Range {

@@ -15,14 +15,14 @@ constexpr PciIdentity kIdentity = {
     .vendor_id = 0x8086, .device_id = 0x7113, .revision = 0x03, .class_code = 0x068000, .interrupt_pin = 1};
 
 // Configuration registers, section 7.1.
-constexpr unsigned kPmBase = 0x40;   // PMBA
-constexpr unsigned kStorage = 0x44;  // CNTA .. DEVRESJ
+constexpr unsigned kPmBase = Piix4Pm::kPmBaseRegister;  // PMBA
+constexpr unsigned kStorage = 0x44;                     // CNTA .. DEVRESJ
 constexpr unsigned kStorageEnd = 0x80;
-constexpr unsigned kDevActB = 0x58;        // DEVACTB; bit 25: writes to B2h make an SMI
-constexpr unsigned kPmRegMisc = 0x80;      // PMREGMISC; bit 0: decode PMBA
-constexpr unsigned kSmbBase = 0x90;        // SMBBA
-constexpr unsigned kSmbHostConfig = 0xd2;  // SMBHSTCFG; bit 0: decode SMBBA
-constexpr unsigned kSmbSlave = 0xd3;       // SMBSLVC, SMBSHDW1, SMBSHDW2
+constexpr unsigned kDevActB = 0x58;                          // DEVACTB; bit 25: writes to B2h make an SMI
+constexpr unsigned kPmRegMisc = Piix4Pm::kPmEnableRegister;  // PMREGMISC; bit 0: decode PMBA
+constexpr unsigned kSmbBase = 0x90;                          // SMBBA
+constexpr unsigned kSmbHostConfig = 0xd2;                    // SMBHSTCFG; bit 0: decode SMBBA
+constexpr unsigned kSmbSlave = 0xd3;                         // SMBSLVC, SMBSHDW1, SMBSHDW2
 
 constexpr std::uint32_t kApmcEnable = 0x0200'0000;
 constexpr std::uint32_t kPmBaseBits = 0xffc0;

@@ -38,6 +38,9 @@ class Piix4Pm final : public PciFunction {
   static constexpr std::uint64_t kGpeBase = 0xafe0;
   static constexpr unsigned kGpeSize = 4;
   static constexpr std::uint64_t kApmBase = 0xb2;
+  // Where in configuration space firmware puts PMBASE and enables it.
+  static constexpr unsigned kPmBaseRegister = 0x40;
+  static constexpr unsigned kPmEnableRegister = 0x80;
   static constexpr std::uint8_t kAcpiEnable = 0xf1;  // written to B2h
   static constexpr std::uint8_t kAcpiDisable = 0xf0;
 

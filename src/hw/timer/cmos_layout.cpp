@@ -47,19 +47,22 @@ std::uint8_t equipment(const CmosSetup& setup) {
 
 }  // namespace
 
-Result<> fill_cmos(Mc146818& chip, const CmosSetup& setup) {
-  using namespace rtc;  // NOLINT: register names
+Result<> set_boot_order(Mc146818& chip, std::string_view order, bool check_floppy_signature) {
   constexpr std::size_t kBootDevices = 3;
   std::array<unsigned, kBootDevices> boot{};
-  if (setup.boot_order.size() > kBootDevices)
-    return fail(ErrorKind::kInvalidArgument, "boot order '{}' names more than {} devices", setup.boot_order,
-                kBootDevices);
-  for (std::size_t i = 0; i < setup.boot_order.size(); ++i) {
-    DOPPEL_ASSIGN(boot[i], boot_code(setup.boot_order[i]));
+  if (order.size() > kBootDevices)
+    return fail(ErrorKind::kInvalidArgument, "boot order '{}' names more than {} devices", order, kBootDevices);
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    DOPPEL_ASSIGN(boot[i], boot_code(order[i]));
   }
-  put(chip, kCmosBootOrder1, 1, boot[1] << 4U | boot[0]);
-  put(chip, kCmosBootOrder2, 1, boot[2] << 4U | (setup.check_floppy_signature ? 0U : 1U));
+  put(chip, rtc::kCmosBootOrder1, 1, boot[1] << 4U | boot[0]);
+  put(chip, rtc::kCmosBootOrder2, 1, boot[2] << 4U | (check_floppy_signature ? 0U : 1U));
+  return {};
+}
 
+Result<> fill_cmos(Mc146818& chip, const CmosSetup& setup) {
+  using namespace rtc;  // NOLINT: register names
+  DOPPEL_TRY(set_boot_order(chip, setup.boot_order, setup.check_floppy_signature));
   put(chip, kCmosBaseMemory, 2, std::min(setup.ram_below_4g / kKiB, kBaseMemoryKiB));
   put(chip, kCmosExtendedMemory, 2, above(setup.ram_below_4g, kMiB) / kKiB);
   put(chip, kCmosExtendedMemory2, 2, above(setup.ram_below_4g, kMiB) / kKiB);

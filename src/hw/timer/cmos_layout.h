@@ -23,6 +23,9 @@ struct CmosSetup {
   bool check_floppy_signature = true;   // `-boot menu...`: false boots floppies without 55AA
 };
 
+/// The order alone, as fill_cmos() writes it.
+Result<> set_boot_order(Mc146818& chip, std::string_view order, bool check_floppy_signature);
+
 /// Fills CHIP's memory; an error names a letter of BOOT_ORDER that is none.
 Result<> fill_cmos(Mc146818& chip, const CmosSetup& setup);
 
