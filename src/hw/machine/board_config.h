@@ -36,6 +36,9 @@ struct BoardConfig {
   std::vector<std::string> firmware_directories;
 
   std::string boot_order = "cad";
+  std::string boot_once;  // instead of boot_order until the first reset; empty: none
+  bool offers_s3 = true;  // to the guest, of the sleep states
+  bool offers_s4 = true;
   bool boot_menu = false;
   bool boot_strict = false;
   std::uint16_t boot_menu_wait_ms = 0;
