@@ -101,8 +101,17 @@ application_processor64:
   hlt
   jmp 4b
 
-# Interrupt 0x40 (PIT) counts; #UD from user mode returns to the kernel's continuation.
-.globl timer_handler, invalid_opcode_handler, enter_user
+# Interrupt 0x40 (PIT) counts, and so does 0x41, which also ends the HPET's request; #UD from user mode returns to the kernel's continuation.
+.globl timer_handler, level_handler, invalid_opcode_handler, enter_user
+level_handler:
+  pushq %rax
+  incl level_interrupts
+  movl $0xfed00020, %eax
+  movl $1, (%rax)                 # HPET interrupt status: timer 0
+  movl $0xfee000b0, %eax
+  movl $0, (%rax)                 # local APIC EOI
+  popq %rax
+  iretq
 timer_handler:
   pushq %rax
   incl timer_ticks
@@ -166,9 +175,10 @@ tss:                              # SDM 3A 8.7: only RSP0 matters here
   .long 0
   .quad interrupt_stack_top
   .skip 92
-.globl application_processors, timer_ticks
+.globl application_processors, timer_ticks, level_interrupts
 application_processors: .long 0
 timer_ticks: .long 0
+level_interrupts: .long 0
 
 .section .bss
 .balign 4096

@@ -7,8 +7,9 @@
 
 extern "C" {
 extern const char trampoline[], trampoline_end[];
-extern volatile std::uint32_t application_processors, timer_ticks;
+extern volatile std::uint32_t application_processors, timer_ticks, level_interrupts;
 void timer_handler();
+void level_handler();
 void invalid_opcode_handler();
 std::uint64_t enter_user(void (*function)());
 void guest_main(std::uintptr_t start_info);
@@ -171,6 +172,7 @@ void report_pci() {
 constexpr std::uintptr_t kLocalApic = 0xfee00000;
 constexpr std::uintptr_t kIoApic = 0xfec00000;
 constexpr std::uint8_t kTimerVector = 0x40;
+constexpr std::uint8_t kLevelVector = 0x41;
 
 struct [[gnu::packed]] Gate {
   std::uint16_t offset_low, selector;
@@ -189,6 +191,7 @@ void set_gate(unsigned vector, void (*handler)()) {
 
 void load_idt() {
   set_gate(kTimerVector, timer_handler);
+  set_gate(kLevelVector, level_handler);
   set_gate(6, invalid_opcode_handler);
   struct [[gnu::packed]] {
     std::uint16_t limit;
@@ -215,6 +218,28 @@ void report_timer() {
   while (timer_ticks < 10) asm volatile("sti; hlt; cli");
   io_apic_write(0x10 + 2 * 2, 0x10000);
   line("timer: 10 ticks");
+}
+
+/// Several level-triggered interrupts: the second comes only if the I/O APIC has heard of the first one's EOI. The HPET
+/// makes them (IA-PC HPET 1.0a, 2.3.8).
+void report_level_interrupts(bool has_hpet) {
+  if (!has_hpet) return;
+  constexpr std::uintptr_t kHpet = 0xfed00000;
+  constexpr std::uint32_t kInterrupts = 5;
+  const std::uint32_t routes = at<std::uint32_t>(kHpet + 0x104);
+  std::uint32_t pin = 23;
+  while (pin > 0 && (routes >> pin & 1) == 0) --pin;
+  io_apic_write(0x10 + 2 * pin + 1, 0);
+  io_apic_write(0x10 + 2 * pin, 0x8000 | kLevelVector);
+  at<std::uint32_t>(kHpet + 0x10) = 1;                          // count
+  at<std::uint32_t>(kHpet + 0x100) = pin << 9 | 0x100 | 4 | 2;  // timer 0: 32-bit, enabled, level-triggered
+  for (std::uint32_t done = 0; done < kInterrupts; ++done) {
+    at<std::uint32_t>(kHpet + 0x108) = at<std::uint32_t>(kHpet + 0xf0) + 100000;  // in a millisecond
+    while (level_interrupts == done) asm volatile("sti; hlt; cli");
+  }
+  at<std::uint32_t>(kHpet + 0x100) = 0;
+  io_apic_write(0x10 + 2 * pin, 0x10000);
+  line("hpet: 5 level-triggered interrupts");
 }
 
 void spin_for_timer_reads(unsigned reads) {
@@ -291,6 +316,7 @@ void guest_main(std::uintptr_t start_info) {
   const unsigned processors = count_processors(find_table(rsdp, "APIC"));
   report_pci();
   report_timer();
+  report_level_interrupts(find_table(rsdp, "HPET") != 0);
   if (processors > 0) start_processors(processors);
   report_user_mode();
   power_off(find_table(rsdp, "FACP"));
