@@ -141,6 +141,11 @@ class VcpuThreadTest : public testing::Test {
     config.reset.apic_id = id;
     thread_ = std::make_unique<VcpuThread>(std::move(vcpu), observer_, std::move(config));
   }
+  FakePort& create_with_port(bool local_apic, unsigned id = 0) {
+    port_ = std::make_unique<FakePort>(local_apic);
+    create(port_.get(), id);
+    return *port_;
+  }
   void pause() {
     thread_->request_pause();
     thread_->wait_until_paused();
@@ -167,6 +172,7 @@ class VcpuThreadTest : public testing::Test {
   memory::AddressSpace memory_{topology_, topology_.container("system", 0), "memory"};
   memory::AddressSpace ports_{topology_, topology_.container("io", 0x10000), "ports"};
   Observer observer_;
+  std::unique_ptr<FakePort> port_;  // outlives the thread that asks it
   FakeVcpu* cpu_ = nullptr;
   std::unique_ptr<VcpuThread> thread_;
 };
@@ -245,8 +251,7 @@ TEST_F(VcpuThreadTest, EveryExitIsAnnouncedBeforeItIsCarriedOut) {
 }
 
 TEST_F(VcpuThreadTest, TheLocalApicPageIsTheProcessorsOwn) {
-  FakePort port(true);
-  create(&port);
+  FakePort& port = create_with_port(true);
   cpu_->then_store(0xfee00080, bytes_of({0x20, 0, 0, 0}));
   cpu_->then_load(0xfee00030, 4);
   run_script();
@@ -255,8 +260,7 @@ TEST_F(VcpuThreadTest, TheLocalApicPageIsTheProcessorsOwn) {
 }
 
 TEST_F(VcpuThreadTest, MsrsOfTheApicAnswerAndOthersFault) {
-  FakePort port(true);
-  create(&port);
+  FakePort& port = create_with_port(true);
   const auto fault = [this] { return cpu_->look([](FakeVcpu& cpu) { return cpu.msr_fault_; }); };
   cpu_->then_msr(0x1b, IoDirection::kOut, 0xfee00900);
   run_script();
@@ -351,8 +355,7 @@ TEST_F(VcpuThreadTest, CallsRunOnTheThreadPausedOrNot) {
 }
 
 TEST_F(VcpuThreadTest, StormOfCallsPausesAndWakes) {
-  FakePort port(true);
-  create(&port);
+  FakePort& port = create_with_port(true);
   std::atomic<int> done{0};
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;
@@ -378,14 +381,13 @@ TEST_F(VcpuThreadTest, StormOfCallsPausesAndWakes) {
 }
 
 TEST_F(VcpuThreadTest, EndsInTheGuestPausedOrHalted) {
-  FakePort port(true);
-  create(&port);
+  FakePort& port = create_with_port(true);
   thread_.reset();
-  create(&port);
+  create(port_.get());
   thread_->resume();
   ASSERT_TRUE(cpu_->wait_until_in_guest());
   thread_.reset();
-  create(&port);
+  create(port_.get());
   cpu_->then(accel::HaltExit{});
   thread_->resume();
   thread_.reset();
@@ -406,8 +408,7 @@ TEST_F(VcpuThreadTest, AnUnfinishedInstructionIsFinishedBeforeAPause) {
 // ---- Interrupts
 
 TEST_F(VcpuThreadTest, HaltWithALocalApicOfOursSleepsUntilAnInterrupt) {
-  FakePort port(true);
-  create(&port);
+  FakePort& port = create_with_port(true);
   cpu_->then(accel::HaltExit{});
   thread_->resume();
   for (int i = 0; i < 2000; ++i) {
@@ -421,16 +422,14 @@ TEST_F(VcpuThreadTest, HaltWithALocalApicOfOursSleepsUntilAnInterrupt) {
 }
 
 TEST_F(VcpuThreadTest, HaltWithTheAcceleratorsLocalApicIsItsOwnBusiness) {
-  FakePort port(false);
-  create(&port);
+  FakePort& port = create_with_port(false);
   cpu_->then(accel::HaltExit{});
   thread_->resume();
   EXPECT_TRUE(cpu_->wait_until_in_guest());
 }
 
 TEST_F(VcpuThreadTest, AHaltWithInterruptsOffSleepsOn) {
-  FakePort port(true);
-  create(&port);
+  FakePort& port = create_with_port(true);
   cpu_->ready = false;
   cpu_->then(accel::HaltExit{});
   thread_->resume();
@@ -446,8 +445,7 @@ TEST_F(VcpuThreadTest, AHaltWithInterruptsOffSleepsOn) {
 }
 
 TEST_F(VcpuThreadTest, AnUnreadyGuestIsAskedToSayWhenItIs) {
-  FakePort port(true);
-  create(&port);
+  FakePort& port = create_with_port(true);
   cpu_->ready = false;
   thread_->resume();
   ASSERT_TRUE(cpu_->wait_until_in_guest());
@@ -465,8 +463,7 @@ TEST_F(VcpuThreadTest, AnUnreadyGuestIsAskedToSayWhenItIs) {
 }
 
 TEST_F(VcpuThreadTest, TprTravelsBothWays) {
-  FakePort port(true);
-  create(&port);
+  FakePort& port = create_with_port(true);
   cpu_->then([](FakeVcpu& cpu) -> Result<accel::VcpuExit> {  // the guest wrote CR8
     cpu.cr8 = 9;
     return accel::SetTprExit{};
@@ -481,8 +478,7 @@ TEST_F(VcpuThreadTest, TprTravelsBothWays) {
 // ---- INIT, SIPI, NMI
 
 TEST_F(VcpuThreadTest, AnApplicationProcessorWaitsForItsStartup) {
-  FakePort port(true);
-  create(&port, 1);
+  FakePort& port = create_with_port(true, 1);
   ASSERT_TRUE(thread_->reset(nullptr));
   thread_->resume();
   thread_->call([](accel::Vcpu&) {});
@@ -500,8 +496,7 @@ TEST_F(VcpuThreadTest, AnApplicationProcessorWaitsForItsStartup) {
 }
 
 TEST_F(VcpuThreadTest, InitStopsARunningProcessorAgain) {
-  FakePort port(true);
-  create(&port, 1);
+  FakePort& port = create_with_port(true, 1);
   thread_->resume();
   ASSERT_TRUE(cpu_->wait_until_in_guest());
   port.post(CpuSignal::kInit);
@@ -516,9 +511,8 @@ TEST_F(VcpuThreadTest, InitStopsARunningProcessorAgain) {
 }
 
 TEST_F(VcpuThreadTest, InitOfTheBootProcessorBeginsAtTheResetVector) {
-  FakePort port(true);
+  FakePort& port = create_with_port(true);
   port.base = 0xfee00900;
-  create(&port);
   cpu_->then(accel::HaltExit{});
   thread_->resume();
   ASSERT_TRUE(cpu_->wait_until_script_is_done());
@@ -561,8 +555,7 @@ TEST_F(VcpuThreadTest, AStepThatLeftForADeviceIsReportedOnceItsInstructionIsDone
 }
 
 TEST_F(VcpuThreadTest, AStepOfAHaltedProcessorStaysWhereItIs) {
-  FakePort port(true);
-  create(&port, 1);
+  FakePort& port = create_with_port(true, 1);
   ASSERT_TRUE(thread_->reset(nullptr));  // waits for SIPI
   thread_->step();
   ASSERT_TRUE(eventually([&] { return !observer_.events().empty(); }));
