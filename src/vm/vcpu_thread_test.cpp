@@ -355,7 +355,7 @@ TEST_F(VcpuThreadTest, CallsRunOnTheThreadPausedOrNot) {
 }
 
 TEST_F(VcpuThreadTest, StormOfCallsPausesAndWakes) {
-  FakePort& port = create_with_port(true);
+  create_with_port(true);
   std::atomic<int> done{0};
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;
@@ -381,7 +381,7 @@ TEST_F(VcpuThreadTest, StormOfCallsPausesAndWakes) {
 }
 
 TEST_F(VcpuThreadTest, EndsInTheGuestPausedOrHalted) {
-  FakePort& port = create_with_port(true);
+  create_with_port(true);
   thread_.reset();
   create(port_.get());
   thread_->resume();
@@ -422,7 +422,7 @@ TEST_F(VcpuThreadTest, HaltWithALocalApicOfOursSleepsUntilAnInterrupt) {
 }
 
 TEST_F(VcpuThreadTest, HaltWithTheAcceleratorsLocalApicIsItsOwnBusiness) {
-  FakePort& port = create_with_port(false);
+  create_with_port(false);
   cpu_->then(accel::HaltExit{});
   thread_->resume();
   EXPECT_TRUE(cpu_->wait_until_in_guest());
@@ -555,7 +555,7 @@ TEST_F(VcpuThreadTest, AStepThatLeftForADeviceIsReportedOnceItsInstructionIsDone
 }
 
 TEST_F(VcpuThreadTest, AStepOfAHaltedProcessorStaysWhereItIs) {
-  FakePort& port = create_with_port(true, 1);
+  create_with_port(true, 1);
   ASSERT_TRUE(thread_->reset(nullptr));  // waits for SIPI
   thread_->step();
   ASSERT_TRUE(eventually([&] { return !observer_.events().empty(); }));
