@@ -372,7 +372,6 @@ struct VcpuThread::ExitHandler {
 };
 
 void VcpuThread::carry_out(accel::VcpuExit& exit) {
-  observer_.before_exit();
   if (own_local_apic_) interrupts_->set_tpr(vcpu_->tpr());
   std::visit(ExitHandler{*this}, exit);
   if (own_local_apic_) vcpu_->set_tpr(interrupts_->tpr());  // the access may have been to the TPR

@@ -30,8 +30,6 @@ class VcpuObserver {
   /// The vCPU cannot go on: WHY is one sentence, REGISTERS a dump.
   virtual void vcpu_stuck(unsigned cpu, const std::string& why, const std::string& registers) = 0;
   virtual void ioapic_eoi(std::uint8_t vector) = 0;
-  /// Before each exit is carried out: coalesced writes come first.
-  virtual void before_exit() = 0;
 };
 
 /// Where a vCPU's accesses go.

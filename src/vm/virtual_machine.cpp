@@ -227,8 +227,4 @@ void VirtualMachine::ioapic_eoi(std::uint8_t vector) {
   machine_->end_of_interrupt(vector);
 }
 
-void VirtualMachine::before_exit() {
-  // Nothing is coalesced yet: no device here takes write-only traffic worth batching.
-}
-
 }  // namespace doppel::vm

@@ -91,7 +91,6 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   void guest_debug(unsigned cpu, const accel::DebugExit& exit) override;
   void vcpu_stuck(unsigned cpu, const std::string& why, const std::string& registers) override;
   void ioapic_eoi(std::uint8_t vector) override;
-  void before_exit() override;
 
   // hw::MachineEvents, on any thread.
   void reset_requested() override;
