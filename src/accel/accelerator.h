@@ -22,6 +22,10 @@
 #include "x86/cpu_state.h"
 #include "x86/cpuid.h"
 
+namespace doppel::memory {
+class DirtyBitmap;
+}
+
 namespace doppel::accel {
 
 /// Where the interrupt controllers (PIC, I/O APIC, local APIC) and the PIT live.
@@ -82,6 +86,10 @@ struct MemorySlot {
   std::uint64_t size = 0;  // 0 removes the slot
   std::byte* host = nullptr;
   SlotFlags flags = SlotFlags::kNone;
+  /// Where the host marks its own writes to the range, from DIRTY_OFFSET on. Without it an accelerator that remembers
+  /// code forgets it at every run().
+  memory::DirtyBitmap* dirty = nullptr;
+  std::uint64_t dirty_offset = 0;
 };
 
 /// A message-signalled interrupt: one 32-bit write as a PCI function would make it.
@@ -158,7 +166,7 @@ class Vcpu {
   [[nodiscard]] virtual Result<x86::CpuidTable> get_cpuid() = 0;
 
   virtual Result<> inject(const Injection& injection) = 0;
-  /// As of the last exit: would an external interrupt be accepted now? (IF set, no shadow, nothing being injected.)
+  /// As of the last exit or set_state(): would an external interrupt be accepted? IF set, no shadow, nothing injected.
   [[nodiscard]] virtual bool ready_for_interrupt() const = 0;
   /// Asks for IrqWindowExit as soon as ready_for_interrupt() holds; stays on until taken back.
   virtual void request_interrupt_window(bool wanted) = 0;

@@ -43,6 +43,31 @@ TEST_P(InterruptTest, WindowOpensOnlyWithInterruptsEnabled) {
   EXPECT_NE(machine.state().rflags & 0x200, 0U);
 }
 
+TEST_P(InterruptTest, ReadinessFollowsTheStateThatIsSet) {
+  TestMachine machine(accelerator());
+  machine.handle(Mode::kLong64, kVector, kHandler64);
+  machine.start(Mode::kLong64, {0xf4, 0xf4, 0xeb, 0xfe});  // hlt; hlt; jmp $
+  expect<HaltExit>(machine.run());
+  ASSERT_FALSE(machine.vcpu().ready_for_interrupt());
+  const auto ready_with = [&](std::uint64_t interrupt_flag, bool shadow, x86::StateParts parts) {
+    x86::CpuState state = machine.state(x86::StateParts::kAll);
+    state.rflags = (state.rflags & ~std::uint64_t{0x200}) | interrupt_flag;
+    state.events.sti_shadow = shadow;
+    EXPECT_TRUE(machine.vcpu().set_state(state, parts));
+    return machine.vcpu().ready_for_interrupt();
+  };
+  using enum x86::StateParts;
+  EXPECT_TRUE(ready_with(0x200, false, kRegisters));
+  EXPECT_FALSE(ready_with(0, false, kRegisters));
+  EXPECT_TRUE(ready_with(0x200, false, kRegisters | kSystem));
+  EXPECT_FALSE(ready_with(0x200, true, kEvents));
+  EXPECT_TRUE(ready_with(0x200, false, kEvents));
+  EXPECT_FALSE(ready_with(0, false, kAll));
+  ASSERT_TRUE(ready_with(0x200, false, kAll));
+  ASSERT_TRUE(machine.vcpu().inject(kInterrupt));
+  EXPECT_EQ(expect<IoExit>(machine.run()).port, 0x81);
+}
+
 TEST_P(InterruptTest, InterruptIsDeliveredAndReturnsInEveryMode) {
   TestMachine machine(accelerator());
   for (const Mode mode : {Mode::kReal16, Mode::kProtected32, Mode::kLong64, Mode::kUser64}) {

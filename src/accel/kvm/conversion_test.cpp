@@ -89,6 +89,24 @@ TEST(StateConversionTest, PendingExceptionsAreInjectedWhereTheKernelHasNoOther) 
   EXPECT_EQ(raw.exception.pending, 0);
 }
 
+TEST(StateConversionTest, WhatIsBeingDeliveredKeepsInterruptsOut) {
+  EXPECT_TRUE(leaves_room_for_interrupt({}));
+  kvm_vcpu_events masked{};
+  masked.nmi.masked = masked.nmi.pending = 1;  // no matter to others
+  EXPECT_TRUE(leaves_room_for_interrupt(masked));
+  const auto keeps_out = [](auto change) {
+    kvm_vcpu_events events{};
+    change(events);
+    return !leaves_room_for_interrupt(events);
+  };
+  EXPECT_TRUE(keeps_out([](kvm_vcpu_events& events) { events.interrupt.shadow = KVM_X86_SHADOW_INT_STI; }));
+  EXPECT_TRUE(keeps_out([](kvm_vcpu_events& events) { events.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS; }));
+  EXPECT_TRUE(keeps_out([](kvm_vcpu_events& events) { events.interrupt.injected = 1; }));
+  EXPECT_TRUE(keeps_out([](kvm_vcpu_events& events) { events.nmi.injected = 1; }));
+  EXPECT_TRUE(keeps_out([](kvm_vcpu_events& events) { events.exception.injected = 1; }));
+  EXPECT_TRUE(keeps_out([](kvm_vcpu_events& events) { events.exception.pending = 1; }));
+}
+
 TEST(StateConversionTest, Cpuid) {
   const x86::CpuidEntry with{.leaf = 4, .subleaf = 2, .eax = 1, .ebx = 2, .ecx = 3, .edx = 4};
   const x86::CpuidEntry without{.leaf = 1, .subleaf = {}, .eax = 1, .ebx = 2, .ecx = 3, .edx = 4};

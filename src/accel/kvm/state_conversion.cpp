@@ -154,6 +154,11 @@ void to_kvm(const x86::PendingEvents& state, std::uint32_t flags, kvm_vcpu_event
   events.sipi_vector = state.sipi_vector;
 }
 
+bool leaves_room_for_interrupt(const kvm_vcpu_events& events) {
+  return events.interrupt.shadow == 0 && events.interrupt.injected == 0 && events.nmi.injected == 0 &&
+         events.exception.injected == 0 && events.exception.pending == 0;
+}
+
 void from_kvm(const kvm_debugregs& registers, x86::CpuState& state) {
   std::ranges::copy(registers.db, state.dr.begin());
   state.dr6 = registers.dr6;

@@ -18,6 +18,9 @@ void from_kvm(const kvm_vcpu_events& events, x86::PendingEvents& state);
 /// FLAGS: which optional fields the kernel is to take (KVM_VCPUEVENT_VALID_*).
 void to_kvm(const x86::PendingEvents& state, std::uint32_t flags, kvm_vcpu_events& events);
 
+/// With RFLAGS.IF set: is nothing else in an external interrupt's way (SDM 3A 6.8.3)?
+[[nodiscard]] bool leaves_room_for_interrupt(const kvm_vcpu_events& events);
+
 void from_kvm(const kvm_debugregs& registers, x86::CpuState& state);
 void to_kvm(const x86::CpuState& state, kvm_debugregs& registers);
 

@@ -177,7 +177,7 @@ Result<> KvmVcpu::write_back(const x86::CpuState& state, const x86::PendingEvent
     run_->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
   }
   fresh_ |= run_->kvm_dirty_regs;
-  return {};
+  return update_readiness();
 }
 
 bool KvmVcpu::ready_for_interrupt() const {

@@ -83,8 +83,10 @@ class KvmVcpu final : public Vcpu {
 
   // The shared page as a cache of registers: what is fresh there is what the vCPU has.
   Result<> fetch(std::uint64_t classes);
+  Result<> load_missing(std::uint64_t classes);
   Result<> flush_dirty();
   void forget() { fresh_ = 0; }
+  Result<> update_readiness();
   [[nodiscard]] std::uint32_t event_flags() const;
 
   // The parts of the state.

@@ -7,6 +7,7 @@
 #include "accel/kvm/state_conversion.h"
 #include "accel/kvm/vcpu.h"
 #include "base/endian.h"
+#include "x86/registers.h"
 
 namespace doppel::accel::kvm {
 
@@ -53,8 +54,12 @@ std::uint32_t KvmVcpu::event_flags() const {
 
 /// Makes the shared page hold CLASSES, asking the kernel for those that the last exit did not leave there.
 Result<> KvmVcpu::fetch(std::uint64_t classes) {
-  auto& shared = run_->s.regs;
   sync_.used(classes);
+  return load_missing(classes);
+}
+
+Result<> KvmVcpu::load_missing(std::uint64_t classes) {
+  auto& shared = run_->s.regs;
   const std::uint64_t missing = classes & ~fresh_;
   if ((missing & KVM_SYNC_X86_REGS) != 0) DOPPEL_TRY(command(fd_.get(), KVM_GET_REGS, &shared.regs, "KVM_GET_REGS"));
   if ((missing & KVM_SYNC_X86_SREGS) != 0)
@@ -73,6 +78,18 @@ Result<> KvmVcpu::flush_dirty() {
   if ((dirty & KVM_SYNC_X86_SREGS) != 0) DOPPEL_TRY(command(fd_.get(), KVM_SET_SREGS, &shared.sregs, "KVM_SET_SREGS"));
   if ((dirty & KVM_SYNC_X86_EVENTS) != 0)
     DOPPEL_TRY(command(fd_.get(), KVM_SET_VCPU_EVENTS, &shared.events, "KVM_SET_VCPU_EVENTS"));
+  return {};
+}
+
+/// What the last exit said of interrupts does not hold after a change from outside. With the local APIC in the kernel
+/// its LINT0 has a say too: the next entry finds out.
+Result<> KvmVcpu::update_readiness() {
+  run_->ready_for_interrupt_injection = 0;
+  DOPPEL_TRY(load_missing(KVM_SYNC_X86_REGS));
+  run_->if_flag = (run_->s.regs.regs.rflags & x86::rflags::kIf) != 0;
+  if (run_->if_flag == 0 || lapic_in_kernel()) return {};
+  DOPPEL_TRY(load_missing(KVM_SYNC_X86_EVENTS));
+  run_->ready_for_interrupt_injection = leaves_room_for_interrupt(run_->s.regs.events);
   return {};
 }
 
@@ -105,8 +122,9 @@ Result<> KvmVcpu::set_state(const x86::CpuState& state, x86::StateParts parts) {
     run_->kvm_dirty_regs |= KVM_SYNC_X86_REGS & vm_.info.sync_registers;
     fresh_ |= KVM_SYNC_X86_REGS;
     user_mp_state_ = x86::MpState::kRunnable;
-    if (vm_.info.sync_registers != 0) return {};
-    return command(fd_.get(), KVM_SET_REGS, &run_->s.regs.regs, "KVM_SET_REGS");
+    if (vm_.info.sync_registers == 0) DOPPEL_TRY(command(fd_.get(), KVM_SET_REGS, &run_->s.regs.regs, "KVM_SET_REGS"));
+    const bool enabled = (state.rflags & x86::rflags::kIf) != 0;
+    return enabled == (run_->if_flag != 0) ? Result<>() : update_readiness();
   }
   DOPPEL_TRY(flush_dirty());
   forget();
@@ -123,7 +141,7 @@ Result<> KvmVcpu::set_state(const x86::CpuState& state, x86::StateParts parts) {
   if (contains(parts, kDebug)) DOPPEL_TRY(set_debug_registers(state));
   if (contains(parts, kMpState)) DOPPEL_TRY(set_mp_state(state.mp_state));
   if (contains(parts, kEvents)) DOPPEL_TRY(set_events(state.events));
-  return {};
+  return update_readiness();
 }
 
 Result<> KvmVcpu::set_system(const x86::CpuState& state) {
@@ -131,7 +149,6 @@ Result<> KvmVcpu::set_system(const x86::CpuState& state) {
   to_kvm(state, sregs);
   DOPPEL_TRY(command(fd_.get(), KVM_SET_SREGS, &sregs, "cannot set the vCPU's segments and control registers"));
   run_->cr8 = state.cr8;
-  run_->ready_for_interrupt_injection = 0;
   return {};
 }
 
@@ -139,7 +156,6 @@ Result<> KvmVcpu::set_events(const x86::PendingEvents& events) {
   kvm_vcpu_events raw;
   to_kvm(events, event_flags(), raw);
   forget();
-  run_->ready_for_interrupt_injection = 0;
   return command(fd_.get(), KVM_SET_VCPU_EVENTS, &raw, "cannot set the vCPU's pending events");
 }
 
