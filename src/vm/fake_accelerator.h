@@ -155,6 +155,7 @@ class FakeVcpu final : public accel::Vcpu {
   Result<> inject(const accel::Injection& injection) override {
     const std::scoped_lock lock(mutex_);
     injected.push_back(injection.vector);
+    if (injection.kind == accel::Injection::Kind::kNmi) state.events.nmi.pending = true;
     return {};
   }
   [[nodiscard]] bool ready_for_interrupt() const override {

@@ -259,8 +259,7 @@ void VcpuThread::take_signals() {
 void VcpuThread::take_signal(CpuSignalEvent event) {
   switch (event.signal) {
     case CpuSignal::kNmi:
-      if (waiting_for_sipi_) break;
-      halted_ = false;
+      halted_ = false;  // an NMI that comes before the SIPI waits inside the vCPU; an INIT voids it with all else there
       inject(accel::Injection::Kind::kNmi, 2);
       break;
     case CpuSignal::kSmi:

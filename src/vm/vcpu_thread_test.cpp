@@ -484,7 +484,6 @@ TEST_F(VcpuThreadTest, AnApplicationProcessorWaitsForItsStartup) {
   thread_->resume();
   thread_->call([](accel::Vcpu&) {});
   EXPECT_EQ(cpu_->look([](FakeVcpu& cpu) { return cpu.entries; }), 0U);
-  port.post(CpuSignal::kNmi);  // not heard in this state
   port.post(CpuSignal::kInit);
   port.post(CpuSignal::kStartup, 0x9a);
   port.post(CpuSignal::kStartup, 0x11);  // the second of the usual pair
@@ -494,6 +493,35 @@ TEST_F(VcpuThreadTest, AnApplicationProcessorWaitsForItsStartup) {
   EXPECT_EQ(state().segment[x86::kCs].base, 0x9a000U);
   EXPECT_EQ(state().rip, 0U);
   EXPECT_TRUE(injected().empty());
+}
+
+TEST_F(VcpuThreadTest, AnNmiBeforeTheStartupIsTakenAfterIt) {
+  FakePort& port = create_with_port(true, 1);
+  ASSERT_TRUE(thread_->reset(nullptr));
+  thread_->resume();
+  port.post(CpuSignal::kNmi);
+  thread_->wake();
+  ASSERT_TRUE(eventually([&] { return injected() == std::vector<std::uint8_t>{2}; }));
+  thread_->call([](accel::Vcpu&) {});
+  EXPECT_EQ(cpu_->look([](FakeVcpu& cpu) { return cpu.entries; }), 0U) << "it does not end the wait";
+  port.post(CpuSignal::kStartup, 0x9a);
+  thread_->wake();
+  ASSERT_TRUE(cpu_->wait_until_in_guest());
+  EXPECT_EQ(state().segment[x86::kCs].selector, 0x9a00);
+  EXPECT_TRUE(state().events.nmi.pending);
+}
+
+TEST_F(VcpuThreadTest, AnInitVoidsAnNmiThatWaits) {
+  FakePort& port = create_with_port(true, 1);
+  ASSERT_TRUE(thread_->reset(nullptr));
+  thread_->resume();
+  port.post(CpuSignal::kNmi);
+  port.post(CpuSignal::kInit);
+  port.post(CpuSignal::kStartup, 0x9a);
+  thread_->wake();
+  ASSERT_TRUE(cpu_->wait_until_in_guest());
+  EXPECT_EQ(injected(), std::vector<std::uint8_t>{2});
+  EXPECT_FALSE(state().events.nmi.pending);
 }
 
 TEST_F(VcpuThreadTest, InitStopsARunningProcessorAgain) {
