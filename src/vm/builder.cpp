@@ -95,24 +95,27 @@ Result<> VirtualMachineBuilder::open_accelerator() {
   return {};
 }
 
-Result<> VirtualMachineBuilder::choose_irqchip() {
+Result<accel::IrqchipMode> VirtualMachineBuilder::wanted_irqchip() const {
   using accel::IrqchipMode;
-  std::string wanted = machine_.kernel_irqchip;
+  std::string_view wanted = machine_.kernel_irqchip;
   for (const AccelConfig& accel : config_.accelerators)
     for (const auto& [name, value] : accel.properties)
       if (name == "kernel-irqchip" || name == "kernel_irqchip") wanted = value;
   const accel::Capabilities& offered = vm_->accelerator_->capabilities();
-  if (wanted == "on" || wanted == "auto")
-    irqchip_ = offered.irqchip ? IrqchipMode::kKernel : IrqchipMode::kOff;
-  else if (wanted == "split")
-    irqchip_ = IrqchipMode::kSplit;
-  else if (wanted == "off")
-    irqchip_ = IrqchipMode::kOff;
-  else
+  if (wanted == "auto" && type_->irqchip == IrqchipMode::kSplit && offered.split_irqchip) return IrqchipMode::kSplit;
+  if (wanted == "auto" || wanted == "on") return offered.irqchip ? IrqchipMode::kKernel : IrqchipMode::kOff;
+  if (wanted == "off") return IrqchipMode::kOff;
+  if (wanted != "split")
     return fail(ErrorKind::kInvalidArgument, "-machine kernel-irqchip= expects on, split or off, not '{}'", wanted);
-  if (irqchip_ == IrqchipMode::kSplit && !offered.split_irqchip)
+  if (!offered.split_irqchip)
     return fail(ErrorKind::kUnsupported, "accelerator {} has no split interrupt controller; write kernel-irqchip=off",
                 vm_->accelerator_->name());
+  return IrqchipMode::kSplit;
+}
+
+Result<> VirtualMachineBuilder::choose_irqchip() {
+  using accel::IrqchipMode;
+  DOPPEL_ASSIGN(irqchip_, wanted_irqchip());
   DOPPEL_TRY(vm_->vm_->create_irqchip(irqchip_));
   vm_->accelerator_irqs_ = std::make_unique<AcceleratorIrqs>(*vm_->vm_, irqchip_, log_.named("irq"));
   if (irqchip_ == IrqchipMode::kKernel) {

@@ -21,6 +21,8 @@ class VirtualMachineBuilder {
   Result<> read_machine_properties();
   Result<> open_accelerator();
   Result<> choose_irqchip();
+  /// What kernel-irqchip= asks for, or the board, as far as the accelerator has it.
+  [[nodiscard]] Result<accel::IrqchipMode> wanted_irqchip() const;
   Result<> choose_cpu();
   Result<> create_memory();
   Result<> create_chardevs();

@@ -16,7 +16,10 @@ constexpr MachineType pc(std::string_view name) {
 
 // Every versioned name QEMU has shipped: libvirt writes them into the guests' definitions, and they must keep starting.
 constexpr std::array kTypes = {
-    MachineType{.name = "microvm", .description = "microvm (i386)", .kind = MachineKind::kMicrovm},
+    MachineType{.name = "microvm",
+                .description = "microvm (i386)",
+                .kind = MachineKind::kMicrovm,
+                .irqchip = accel::IrqchipMode::kSplit},
     MachineType{.name = "pc-i440fx-7.2", .description = kPcText, .alias = "pc", .is_default = true},
     pc("pc-i440fx-10.2"),
     pc("pc-i440fx-10.1"),

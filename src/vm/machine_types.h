@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "accel/accelerator.h"
 #include "base/error.h"
 
 namespace doppel::vm {
@@ -22,6 +23,7 @@ struct MachineType {
   std::string_view alias{};  // a second name, or empty
   bool is_default = false;
   unsigned max_cpus = 255;
+  accel::IrqchipMode irqchip = accel::IrqchipMode::kKernel;  // unless kernel-irqchip= says otherwise
 };
 
 /// In the order `-machine help` lists them.

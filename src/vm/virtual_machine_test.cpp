@@ -393,6 +393,32 @@ TEST_P(IrqchipPlaceTest, BuildsRunsAndResets) {
 
 INSTANTIATE_TEST_SUITE_P(Places, IrqchipPlaceTest, testing::Values("on", "split", "off"));
 
+TEST_F(VirtualMachineTest, TheBoardChoosesThePlace) {
+  create();
+  EXPECT_EQ(host_.irqchip, accel::IrqchipMode::kKernel);
+  machine_.reset();
+  config_.machine.type = "microvm";
+  create();
+  EXPECT_EQ(host_.irqchip, accel::IrqchipMode::kSplit);
+}
+
+TEST_F(VirtualMachineTest, AnExplicitPlaceOverrulesTheBoard) {
+  config_.machine = {.type = "microvm", .properties = {{"kernel-irqchip", "on"}}};
+  create();
+  EXPECT_EQ(host_.irqchip, accel::IrqchipMode::kKernel);
+}
+
+TEST_F(VirtualMachineTest, TheBoardTakesThePlaceThatThereIs) {
+  config_.machine.type = "microvm";
+  host_.capabilities.split_irqchip = false;
+  create();
+  EXPECT_EQ(host_.irqchip, accel::IrqchipMode::kKernel);
+  machine_.reset();
+  host_.capabilities.irqchip = false;
+  create();
+  EXPECT_EQ(host_.irqchip, accel::IrqchipMode::kOff);
+}
+
 TEST_F(VirtualMachineTest, AnUnknownPlaceIsAnError) {
   config_.machine.properties = {{"kernel-irqchip", "half"}};
   const auto opener = [this](const auto&, const Logger&) -> Result<std::unique_ptr<accel::Accelerator>> {

@@ -99,6 +99,9 @@ class TestGuest(unittest.TestCase):
     def test_microvm(self):
         self.check(["-M", "microvm", "-m", "256", "-smp", "2"], 2, 256)
 
+    def test_microvm_with_kernel_interrupt_controllers(self):
+        self.check(["-M", "microvm,kernel_irqchip=on", "-m", "256", "-smp", "2"], 2, 256)
+
     def test_split_interrupt_controller(self):
         self.check(["-M", "pc,kernel_irqchip=split,x-direct-boot=on", "-m", "256", "-smp", "2"], 2, 256)
 

@@ -26,7 +26,7 @@ struct PcConfig {
   bool dump_guest_core = true;
   bool mem_merge = true;
   bool fd_bootchk = true;
-  std::string kernel_irqchip = "on";
+  std::string kernel_irqchip = "auto";
   std::string memory_backend;
   SizeValue max_ram_below_4g{0};
 };
@@ -48,7 +48,8 @@ inline const PropertyTable<PcConfig> kPcProperties = {
     {"dump-guest-core", &PcConfig::dump_guest_core, "include guest memory in a core dump"},
     {"mem-merge", &PcConfig::mem_merge, "let the host merge equal pages"},
     {"fd-bootchk", &PcConfig::fd_bootchk, "check a floppy's signature before booting it"},
-    {"kernel-irqchip", &PcConfig::kernel_irqchip, "interrupt controllers in the accelerator: on, split or off"},
+    {"kernel-irqchip", &PcConfig::kernel_irqchip,
+     "interrupt controllers in the accelerator: on, split, off, or the board's auto"},
     {"kernel_irqchip", &PcConfig::kernel_irqchip, "the same as kernel-irqchip"},
     {"memory-backend", &PcConfig::memory_backend, "id of the object that holds guest memory"},
     {"max-ram-below-4g", &PcConfig::max_ram_below_4g, "most memory below 4 GiB; 0: as the board has it"},
