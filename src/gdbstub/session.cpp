@@ -27,6 +27,17 @@ std::string error_reply(const Error& error) {
   }
 }
 
+std::string_view activity_text(x86::MpState activity) {
+  switch (activity) {
+    case x86::MpState::kHalted: return "halted";
+    case x86::MpState::kUninitialized: return "waiting for INIT";
+    case x86::MpState::kInitReceived: return "waiting for SIPI";
+    case x86::MpState::kRunnable:
+    case x86::MpState::kSipiReceived: break;
+  }
+  return "running";
+}
+
 }  // namespace
 
 /// Longer names before those that they begin with.
@@ -315,9 +326,7 @@ Session::Reply Session::thread_info(Arguments arguments) {
   const auto cpu = take_cpu(arguments);
   if (!cpu) return std::string(kBadArgument);
   const auto state = target_.read_state(*cpu, x86::StateParts::kMpState);
-  const bool halted = state && state->mp_state == x86::MpState::kHalted;
-  const bool waits = state && state->mp_state == x86::MpState::kUninitialized;
-  return to_hex(fmt::format("CPU#{} [{}]", *cpu, halted ? "halted" : waits ? "waiting for INIT" : "running"));
+  return to_hex(fmt::format("CPU#{} [{}]", *cpu, state ? activity_text(state->mp_state) : "unknown"));
 }
 
 // ---- What both sides can do

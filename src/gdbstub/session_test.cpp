@@ -104,6 +104,8 @@ TEST_F(SessionTest, ThreadsAreCpus) {
   EXPECT_EQ(ask("T3"), "E16");
   target.cpus[1].mp_state = x86::MpState::kHalted;
   EXPECT_EQ(ask("qThreadExtraInfo,2"), to_hex("CPU#1 [halted]"));
+  target.cpus[1].mp_state = x86::MpState::kInitReceived;
+  EXPECT_EQ(ask("qThreadExtraInfo,2"), to_hex("CPU#1 [waiting for SIPI]"));
   EXPECT_EQ(ask("qThreadExtraInfo,9"), "E16");
 }
 

@@ -39,15 +39,13 @@ void VmTarget::quit() {
 }
 
 Result<x86::CpuState> VmTarget::read_state(unsigned cpu, x86::StateParts parts) {
-  return on_cpu(cpu, [parts](accel::Vcpu& vcpu) -> Result<x86::CpuState> {
-    x86::CpuState state;
-    DOPPEL_TRY(vcpu.get_state(state, parts));
-    return state;
-  });
+  x86::CpuState state;
+  DOPPEL_TRY(machine_.vcpu(cpu).get_state(state, parts));
+  return state;
 }
 
 Result<> VmTarget::write_state(unsigned cpu, const x86::CpuState& state, x86::StateParts parts) {
-  return on_cpu(cpu, [&](accel::Vcpu& vcpu) { return vcpu.set_state(state, parts); });
+  return machine_.vcpu(cpu).set_state(state, parts);
 }
 
 Result<> VmTarget::set_debug(unsigned cpu, const accel::DebugRequest& request) {

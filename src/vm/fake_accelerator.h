@@ -15,6 +15,7 @@
 
 #include "accel/accelerator.h"
 #include "base/endian.h"
+#include "x86/registers.h"
 
 namespace doppel::vm {
 
@@ -144,7 +145,7 @@ class FakeVcpu final : public accel::Vcpu {
     const std::scoped_lock lock(mutex_);
     state = in;
     parts_set.push_back(parts);
-    ready = false;
+    ready = (in.rflags & x86::rflags::kIf) != 0;
     return {};
   }
   Result<> set_cpuid(const x86::CpuidTable& table) override {

@@ -123,6 +123,42 @@ void VcpuThread::wake() {
     vcpu_->kick();
 }
 
+Result<> VcpuThread::get_state(x86::CpuState& state, x86::StateParts parts) {
+  Result<> result;
+  call([&](accel::Vcpu& cpu) {
+    const bool with_activity = own_local_apic_ && contains(parts, x86::StateParts::kMpState);
+    if (with_activity) take_signals();
+    result = cpu.get_state(state, kept_by_vcpu(parts));
+    if (with_activity) state.mp_state = activity();
+  });
+  return result;
+}
+
+Result<> VcpuThread::set_state(const x86::CpuState& state, x86::StateParts parts) {
+  Result<> result;
+  call([&](accel::Vcpu& cpu) {
+    result = cpu.set_state(state, kept_by_vcpu(parts));
+    if (result && own_local_apic_ && contains(parts, x86::StateParts::kMpState)) set_activity(state.mp_state);
+  });
+  return result;
+}
+
+x86::StateParts VcpuThread::kept_by_vcpu(x86::StateParts parts) const {
+  if (!own_local_apic_) return parts;
+  return static_cast<x86::StateParts>(static_cast<std::uint32_t>(parts) &
+                                      ~static_cast<std::uint32_t>(x86::StateParts::kMpState));
+}
+
+x86::MpState VcpuThread::activity() const {
+  if (waiting_for_sipi_) return x86::MpState::kInitReceived;
+  return halted_ ? x86::MpState::kHalted : x86::MpState::kRunnable;
+}
+
+void VcpuThread::set_activity(x86::MpState activity) {
+  halted_ = activity == x86::MpState::kHalted;
+  waiting_for_sipi_ = activity == x86::MpState::kUninitialized || activity == x86::MpState::kInitReceived;
+}
+
 Result<> VcpuThread::reset(const x86::CpuState* entry) {
   Result<> result;
   call([&](accel::Vcpu& cpu) {
@@ -130,9 +166,8 @@ Result<> VcpuThread::reset(const x86::CpuState* entry) {
     if (entry != nullptr) apply_entry(state, *entry);
     if (own_local_apic_) {
       state.apic_base = interrupts_->apic_base();
-      waiting_for_sipi_ = std::exchange(state.mp_state, x86::MpState::kRunnable) != x86::MpState::kRunnable;
+      set_activity(std::exchange(state.mp_state, x86::MpState::kRunnable));
     }
-    halted_ = false;
     result = cpu.set_state(state, own_local_apic_ ? kWithoutOwnApic : x86::StateParts::kAll);
   });
   return result;

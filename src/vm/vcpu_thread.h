@@ -73,6 +73,11 @@ class VcpuThread {
   void call(const std::function<void(accel::Vcpu&)>& work);
   /// An interrupt, NMI, INIT or SIPI may be pending.
   void wake();
+  /// The vCPU's state between two instructions. With a local APIC of ours this thread knows whether the CPU is halted
+  /// or waits for SIPI (kInitReceived); messages on their way to it are taken first where kMpState is asked for, as
+  /// they are kept nowhere else.
+  Result<> get_state(x86::CpuState& state, x86::StateParts parts);
+  Result<> set_state(const x86::CpuState& state, x86::StateParts parts);
   /// RESET: the power-on state, or ENTRY's registers on top of it. While paused.
   Result<> reset(const x86::CpuState* entry);
 
@@ -88,6 +93,9 @@ class VcpuThread {
   void wait_for_event();
   /// Moves what the local APIC has into the vCPU. False: nothing to run (halted or waiting for SIPI).
   bool prepare_entry();
+  [[nodiscard]] x86::StateParts kept_by_vcpu(x86::StateParts parts) const;
+  [[nodiscard]] x86::MpState activity() const;
+  void set_activity(x86::MpState activity);
   void take_signals();
   void take_signal(CpuSignalEvent event);
   void enter_init();

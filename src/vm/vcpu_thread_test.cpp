@@ -553,6 +553,95 @@ TEST_F(VcpuThreadTest, InitOfTheBootProcessorBeginsAtTheResetVector) {
   EXPECT_EQ(state().segment[x86::kCs].selector, 0xf000);
 }
 
+// ---- The activity of a CPU whose local APIC is ours, saved from one thread and loaded into another
+
+class ActivityTest : public VcpuThreadTest {
+ protected:
+  [[nodiscard]] x86::CpuState save() {
+    x86::CpuState saved;
+    EXPECT_TRUE(thread_->get_state(saved, x86::StateParts::kAll));
+    return saved;
+  }
+  /// Into a processor that has just been reset; runs it.
+  FakePort& load(const x86::CpuState& saved) {
+    thread_.reset();
+    FakePort& port = create_with_port(true, 1);
+    EXPECT_TRUE(thread_->reset(nullptr));
+    EXPECT_TRUE(thread_->set_state(saved, x86::StateParts::kAll));
+    thread_->resume();
+    thread_->call([](accel::Vcpu&) {});
+    return port;
+  }
+  [[nodiscard]] unsigned entries() {
+    return cpu_->look([](FakeVcpu& cpu) { return cpu.entries; });
+  }
+};
+
+TEST_F(ActivityTest, HaltedStaysHaltedUntilAnInterrupt) {
+  create_with_port(true, 1);
+  cpu_->state.rflags |= x86::rflags::kIf;
+  cpu_->then(accel::HaltExit{});
+  thread_->resume();
+  ASSERT_TRUE(cpu_->wait_until_script_is_done());
+  pause();
+  const x86::CpuState saved = save();
+  EXPECT_EQ(saved.mp_state, x86::MpState::kHalted);
+
+  FakePort& port = load(saved);
+  EXPECT_EQ(save().mp_state, x86::MpState::kHalted);
+  EXPECT_EQ(entries(), 0U);
+  ++port.pending;
+  thread_->wake();
+  ASSERT_TRUE(cpu_->wait_until_in_guest());
+  EXPECT_EQ(injected(), std::vector<std::uint8_t>{0x40});
+  EXPECT_EQ(save().mp_state, x86::MpState::kRunnable);
+}
+
+TEST_F(ActivityTest, WaitingForSipiStaysSo) {
+  create_with_port(true, 1);
+  ASSERT_TRUE(thread_->reset(nullptr));
+  const x86::CpuState saved = save();
+  EXPECT_EQ(saved.mp_state, x86::MpState::kInitReceived);
+
+  FakePort& port = load(saved);
+  EXPECT_EQ(entries(), 0U);
+  port.post(CpuSignal::kStartup, 0x9a);
+  thread_->wake();
+  ASSERT_TRUE(cpu_->wait_until_in_guest());
+  EXPECT_EQ(state().segment[x86::kCs].selector, 0x9a00);
+}
+
+TEST_F(ActivityTest, RunningRunsOn) {
+  create_with_port(true, 1);
+  cpu_->state.rip = 0x1234;
+  const x86::CpuState saved = save();
+  EXPECT_EQ(saved.mp_state, x86::MpState::kRunnable);
+  load(saved);
+  EXPECT_TRUE(cpu_->wait_until_in_guest());
+  EXPECT_EQ(state().rip, 0x1234U);
+}
+
+TEST_F(ActivityTest, MessagesOnTheirWayAreTakenBeforeSaving) {
+  FakePort& port = create_with_port(true, 1);
+  cpu_->state.rip = 0x1234;
+  port.post(CpuSignal::kNmi);
+  EXPECT_TRUE(save().events.nmi.pending);
+  port.post(CpuSignal::kInit);
+  const x86::CpuState saved = save();
+  EXPECT_EQ(saved.mp_state, x86::MpState::kInitReceived);
+  EXPECT_EQ(saved.rip, 0xfff0U);
+  EXPECT_FALSE(port.has_work());
+}
+
+TEST_F(ActivityTest, TheAcceleratorsLocalApicHasItsOwn) {
+  create_with_port(false);
+  cpu_->state.mp_state = x86::MpState::kHalted;
+  const x86::CpuState saved = save();
+  EXPECT_EQ(saved.mp_state, x86::MpState::kHalted);
+  ASSERT_TRUE(thread_->set_state(saved, x86::StateParts::kMpState));
+  EXPECT_EQ(cpu_->look([](FakeVcpu& cpu) { return cpu.parts_set.back(); }), x86::StateParts::kMpState);
+}
+
 // ---- Reset and single steps
 
 TEST_F(VcpuThreadTest, ResetTakesTheKernelsEntry) {
