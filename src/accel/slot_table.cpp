@@ -11,8 +11,7 @@ namespace doppel::accel {
 
 namespace {
 
-constexpr memory::DirtyClient kClients[] = {memory::DirtyClient::kMigration, memory::DirtyClient::kDisplay,
-                                            memory::DirtyClient::kCode};
+constexpr memory::DirtyClient kClients[] = {memory::DirtyClient::kMigration, memory::DirtyClient::kDisplay};
 
 IoEventSpec spec_of(const memory::IoEvent& event, SlotTable::Space space) {
   return {
@@ -73,7 +72,7 @@ Result<> SlotTable::add(const Piece& piece) {
     number = *free_.begin();
   else if (next_ == options_.capabilities.max_memory_slots)
     return fail(ErrorKind::kNoSpace, "all {} memory slots are taken", next_);
-  const Slot slot{.number = number, .logging = piece.block->dirty().any() && !piece.read_only, .piece = piece};
+  const Slot slot{.number = number, .logging = piece.block->dirty().any_log() && !piece.read_only, .piece = piece};
   DOPPEL_TRY(apply(slot));
   if (free_.empty())
     ++next_;
@@ -104,6 +103,8 @@ Result<> SlotTable::apply(const Slot& slot) {
       .host = slot.piece.host,
       .flags = (slot.logging ? SlotFlags::kLogDirty : SlotFlags::kNone) |
                (slot.piece.read_only ? SlotFlags::kReadOnly : SlotFlags::kNone),
+      .dirty = &slot.piece.block->dirty(),
+      .dirty_offset = slot.piece.block_offset,
   });
 }
 
@@ -117,7 +118,7 @@ void SlotTable::report(const Result<>& result, const Piece& piece) const {
 Result<> SlotTable::update_dirty_logging() {
   const std::scoped_lock lock(mutex_);
   for (Slot& slot : slots_) {
-    const bool wanted = slot.piece.block->dirty().any() && !slot.piece.read_only;
+    const bool wanted = slot.piece.block->dirty().any_log() && !slot.piece.read_only;
     if (slot.logging == wanted) continue;
     slot.logging = wanted;
     DOPPEL_TRY(apply(slot));

@@ -53,6 +53,10 @@ bool DirtyBitmap::logging(DirtyClient client) const {
   return (clients_.load(std::memory_order_acquire) & mask(client)) != 0;
 }
 
+bool DirtyBitmap::any_log() const {
+  return (clients_.load(std::memory_order_acquire) & ~mask(DirtyClient::kCode)) != 0;
+}
+
 namespace {
 
 /// Calls FUNCTION(word index, bits of that word) for the pages in [FIRST_PAGE, END_PAGE).

@@ -9,7 +9,8 @@
 
 namespace doppel::memory {
 
-/// Who wants to know; each sees every write once, on its own.
+/// Who wants to know; each sees every write once, on its own. kCode, of accelerators that remember decoded code, hears of
+/// the host's writes alone; the others log the guest's too.
 enum class DirtyClient : std::uint8_t { kMigration, kDisplay, kCode };
 inline constexpr unsigned kDirtyClients = 3;
 
@@ -28,6 +29,9 @@ class DirtyBitmap {
   [[nodiscard]] bool logging(DirtyClient client) const;
   /// Is any client logging? One relaxed load: writers ask this first.
   [[nodiscard]] bool any() const { return clients_.load(std::memory_order_relaxed) != 0; }
+
+  /// Is any client logging that hears of the guest's writes?
+  [[nodiscard]] bool any_log() const;
 
   /// Marks every page that the LENGTH bytes at OFFSET touch, for every client that logs. Bytes outside are ignored.
   void mark(std::uint64_t offset, std::uint64_t length);

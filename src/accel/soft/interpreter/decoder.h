@@ -1,0 +1,40 @@
+// From bytes to Instruction: Zydis decodes, the operation tables give the function.
+#pragma once
+
+#include <Zydis/Zydis.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "accel/soft/interpreter/instruction.h"
+#include "accel/soft/interpreter/isa_features.h"
+#include "x86/features.h"
+
+namespace doppel::accel::soft {
+
+class NativeStubs;
+
+inline constexpr unsigned kLongestInstruction = 15;  // bytes (SDM 2A 2.3.11)
+
+enum class DecodeStatus : std::uint8_t { kDone, kTooShort };
+
+class Decoder {
+ public:
+  /// FEATURES is what the guest's CPUID shows: the rest is #UD, or what older processors make of it.
+  Decoder(const x86::FeatureSet& features, NativeStubs& stubs);
+
+  /// BYTES begins with the instruction; at most 15 matter. kTooShort: more bytes are needed to tell. What is no
+  /// instruction becomes one that raises #UD (#GP, if it is too long).
+  DecodeStatus decode(std::span<const std::uint8_t> bytes, CodeMode mode, Instruction& instruction) const;
+
+ private:
+  [[nodiscard]] Handler select(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOperand> operands,
+                               CodeMode mode, const std::uint8_t* bytes, Instruction& instruction) const;
+
+  NativeStubs& stubs_;
+  const IsaSets isa_sets_;
+  std::array<ZydisDecoder, 4> zydis_;  // by CodeMode
+};
+
+}  // namespace doppel::accel::soft

@@ -1,0 +1,50 @@
+#include "accel/soft/runtime/rendezvous.h"
+
+#include <algorithm>
+
+namespace doppel::accel::soft {
+
+void Rendezvous::add(std::atomic<bool>& attention) {
+  const std::scoped_lock lock(mutex_);
+  attention_.push_back(&attention);
+}
+
+void Rendezvous::remove(std::atomic<bool>& attention) {
+  const std::scoped_lock lock(mutex_);
+  std::erase(attention_, &attention);
+}
+
+void Rendezvous::enter() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !stopping_.load(std::memory_order_relaxed); });
+  ++inside_;
+}
+
+void Rendezvous::leave() {
+  {
+    const std::scoped_lock lock(mutex_);
+    --inside_;
+  }
+  changed_.notify_all();
+}
+
+void Rendezvous::begin_exclusive(bool inside) {
+  if (inside) leave();
+  one_at_a_time_.lock();
+  std::unique_lock lock(mutex_);
+  stopping_.store(true, std::memory_order_release);
+  for (std::atomic<bool>* attention : attention_) attention->store(true, std::memory_order_release);
+  changed_.wait(lock, [this] { return inside_ == 0; });
+}
+
+void Rendezvous::end_exclusive(bool inside) {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_.store(false, std::memory_order_release);
+    if (inside) ++inside_;
+  }
+  one_at_a_time_.unlock();
+  changed_.notify_all();
+}
+
+}  // namespace doppel::accel::soft

@@ -1,0 +1,52 @@
+// Where vCPU threads meet: a change that no guest code may overlap (a memory slot goes, a page begins to hold code, an
+// atomic access spans two host pages) runs while all of them stand still.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace doppel::accel::soft {
+
+/// Any thread may call exclusive(); the rest is a vCPU thread's. A vCPU "is inside" between enter() and leave() and
+/// must then call safepoint() soon after its attention flag is set.
+class Rendezvous {
+ public:
+  /// ATTENTION is set whenever the vCPU that owns it must come to a safepoint.
+  void add(std::atomic<bool>& attention);
+  void remove(std::atomic<bool>& attention);
+
+  /// Waits while somebody has exclusive use.
+  void enter();
+  void leave();
+  [[nodiscard]] bool stopping() const { return stopping_.load(std::memory_order_acquire); }
+  void safepoint() {
+    if (!stopping()) return;
+    leave();
+    enter();
+  }
+
+  /// Runs WORK with no vCPU inside. INSIDE: the caller is one, and counts as outside until WORK is done; what it
+  /// learned before may be stale when WORK runs.
+  template <class Work>
+  void exclusive(bool inside, Work work) {
+    begin_exclusive(inside);
+    work();
+    end_exclusive(inside);
+  }
+
+ private:
+  void begin_exclusive(bool inside);
+  void end_exclusive(bool inside);
+
+  std::mutex one_at_a_time_;  // held during WORK
+  std::mutex mutex_;          // guards what follows
+  std::condition_variable changed_;
+  unsigned inside_ = 0;
+  std::atomic<bool> stopping_{false};
+  std::vector<std::atomic<bool>*> attention_;
+};
+
+}  // namespace doppel::accel::soft
