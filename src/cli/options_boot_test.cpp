@@ -75,5 +75,20 @@ TEST(TableOptions, AreCheckedAndKept) {
   EXPECT_NE(error_of({"-acpitable", "file=/does/not/exist"}), "");
 }
 
+TEST(TableOptions, ErrorsNameTheOptionOnce) {
+  EXPECT_EQ(error_of({"-smbios", "type=1,serail=42"}),
+            "-smbios type=1,serail=42: type=1 has no field 'serail' (did you mean 'serial'?)");
+  EXPECT_EQ(error_of({"-smbios", "nonsense"}),
+            "-smbios nonsense: type=N or file=PATH is missing, such as type=1,serial=42");
+  EXPECT_EQ(error_of({"-smbios", "type=99,serial=1"}),
+            "-smbios type=99,serial=1: type=99 cannot be set by fields; use file=PATH");
+  EXPECT_EQ(error_of({"-smbios", "type=4,x"}), "-smbios type=4,x: 'x' is not name=value");
+  EXPECT_EQ(error_of({"-smbios", "type=1,uuid=x"}), "-smbios type=1,uuid=x: type=1,uuid= expects a UUID, not 'x'");
+  EXPECT_EQ(error_of({"-acpitable", "sgi=X"}), "-acpitable sgi=X: there is no key 'sgi' (did you mean 'sig'?)");
+  EXPECT_EQ(error_of({"-acpitable", "rev=256"}), "-acpitable rev=256: rev= expects a number of 1 byte(s), not '256'");
+  EXPECT_EQ(error_of({"-acpitable", "data=a,file=b"}),
+            "-acpitable data=a,file=b: write one data= or file=, not several");
+}
+
 }  // namespace
 }  // namespace doppel::cli

@@ -42,6 +42,13 @@ std::array<std::byte, 16> parse_uuid(std::string_view text) {
   return bytes;
 }
 
+/// RESULT, its error with OPTION and its VALUE in front.
+template <class T>
+Result<T> of_option(std::string_view option, std::string_view value, Result<T> result) {
+  if (!result) return std::unexpected(std::move(result).error().wrap(fmt::format("{} {}", option, value)));
+  return result;
+}
+
 const x86::CpuidEntry* find_leaf(const x86::CpuidTable& table, std::uint32_t leaf) {
   for (const x86::CpuidEntry& entry : table)
     if (entry.leaf == leaf) return &entry;
@@ -127,7 +134,8 @@ Result<> VirtualMachineBuilder::choose_irqchip() {
 }
 
 Result<> VirtualMachineBuilder::choose_cpu() {
-  DOPPEL_ASSIGN(auto config, x86::parse_cpu_option(config_.cpu.empty() ? "qemu64" : config_.cpu));
+  DOPPEL_ASSIGN(auto config,
+                of_option("-cpu", config_.cpu, x86::parse_cpu_option(config_.cpu.empty() ? "qemu64" : config_.cpu)));
   DOPPEL_ASSIGN(supported_cpuid_, vm_->accelerator_->supported_cpuid());
   x86::CpuSupport support;
   support.cpuid = supported_cpuid_;
@@ -249,9 +257,10 @@ Result<hw::BoardConfig> VirtualMachineBuilder::board_config() {
   board.smbios.sockets = smp_.sockets;
   board.smbios.cores_per_socket = smp_.dies * smp_.cores;
   board.smbios.threads_per_core = smp_.threads;
-  for (const std::string& option : config_.tables.smbios) DOPPEL_TRY(board.smbios.options.parse(option));
+  for (const std::string& option : config_.tables.smbios)
+    DOPPEL_TRY(of_option("-smbios", option, board.smbios.options.parse(option)));
   for (const std::string& option : config_.tables.acpi) {
-    DOPPEL_ASSIGN(auto table, hw::parse_acpi_table_option(option));
+    DOPPEL_ASSIGN(auto table, of_option("-acpitable", option, hw::parse_acpi_table_option(option)));
     board.acpi_tables.push_back(std::move(table));
   }
   const x86::CpuidTable cpuid = x86::build_cpuid(cpu_, topology_, 0, supported_cpuid_);

@@ -85,6 +85,22 @@ TEST_F(VirtualMachineTest, RunsUntilTheGuestPowersOff) {
   EXPECT_EQ(states_, (States{"running", "shutdown"}));
 }
 
+TEST_F(VirtualMachineTest, AnOptionThatCannotBeIsNamedOnce) {
+  const auto opener = [this](const auto&, const Logger&) -> Result<std::unique_ptr<accel::Accelerator>> {
+    return std::make_unique<FakeAccelerator>(host_);
+  };
+  const auto message_of = [&](const VmConfig& config) {
+    const auto created = VirtualMachine::create(config, loop_, sink_, opener);
+    return created ? "" : created.error().describe();
+  };
+  VmConfig no_cpu = config_;
+  no_cpu.cpu = "max,+aavx";
+  EXPECT_EQ(message_of(no_cpu), "-cpu max,+aavx: there is no feature or option 'aavx' (did you mean 'avx'?)");
+  VmConfig no_table = config_;
+  no_table.tables.smbios = {"type=99"};
+  EXPECT_EQ(message_of(no_table), "-smbios type=99: type=99 cannot be set by fields; use file=PATH");
+}
+
 TEST_F(VirtualMachineTest, StartPausedWaitsToBeResumed) {
   config_.process.start_paused = true;
   create();

@@ -126,7 +126,7 @@ std::unexpected<Error> unknown_feature(std::string_view name) {
   for (const Property& property : kProperties) nearest.offer(property.name);
   for (const std::string_view other : kWithoutEffect) nearest.offer(other);
   for (const std::string_view control : vmx_control_names()) nearest.offer(control);
-  return fail(ErrorKind::kInvalidArgument, "-cpu has no feature or option '{}'{}", name, nearest.suggestion());
+  return fail(ErrorKind::kInvalidArgument, "there is no feature or option '{}'{}", name, nearest.suggestion());
 }
 
 /// A frequency in Hz: a number with one of K, M and G (powers of 1000).
@@ -144,7 +144,7 @@ Result<std::uint64_t> parse_frequency(std::string_view text) {
 }
 
 Error in_option(std::string_view name, Error error) {
-  return std::move(error).wrap(fmt::format("-cpu option '{}'", name));
+  return std::move(error).wrap(fmt::format("option '{}'", name));
 }
 
 Result<std::uint64_t> parse_bounded(const Property& property, std::string_view text) {
@@ -152,18 +152,18 @@ Result<std::uint64_t> parse_bounded(const Property& property, std::string_view t
   auto number = frequency ? parse_frequency(text) : parse_number(text);
   if (!number) return std::unexpected(in_option(property.name, std::move(number).error()));
   if (*number < property.least || *number > property.most)
-    return fail(ErrorKind::kOutOfRange, "-cpu option '{}' is {}; it must be from {} to {}", property.name, text,
+    return fail(ErrorKind::kOutOfRange, "option '{}' is {}; it must be from {} to {}", property.name, text,
                 property.least, property.most);
   return number;
 }
 
 Result<> set_text(CpuConfig& config, const Property& property, Text target, std::string_view value) {
   if (value.size() < property.least)
-    return fail(ErrorKind::kInvalidArgument, "-cpu option '{}' is '{}'; it must have exactly {} characters",
-                property.name, value, property.least);
+    return fail(ErrorKind::kInvalidArgument, "option '{}' is '{}'; it must have exactly {} characters", property.name,
+                value, property.least);
   if (property.least == property.most && value.size() > property.most)
-    return fail(ErrorKind::kInvalidArgument, "-cpu option '{}' is '{}'; it must have exactly {} characters",
-                property.name, value, property.most);
+    return fail(ErrorKind::kInvalidArgument, "option '{}' is '{}'; it must have exactly {} characters", property.name,
+                value, property.most);
   config.*target = std::string(value.substr(0, property.most));
   return {};
 }
@@ -217,7 +217,7 @@ Result<> apply_named(CpuConfig& config, std::string_view spelled, std::string_vi
 }
 
 Result<> apply_piece(CpuConfig& config, std::string_view piece) {
-  if (piece.empty()) return fail(ErrorKind::kInvalidArgument, "-cpu has an empty option between two commas");
+  if (piece.empty()) return fail(ErrorKind::kInvalidArgument, "there is an empty option between two commas");
   if (piece.front() == '+' || piece.front() == '-')
     return apply_named(config, piece.substr(1), piece.front() == '+' ? "on" : "off");
   const auto equals = piece.find('=');
@@ -230,7 +230,7 @@ Result<> check_model_name(std::string_view name) {
   if (find_cpu_model(name) != nullptr || std::ranges::any_of(special_models(), is_special)) return {};
   NearestName nearest(name);
   for (const std::string& known : cpu_model_names()) nearest.offer(known);
-  return fail(ErrorKind::kInvalidArgument, "there is no CPU model '{}'{}; -cpu help lists them", name,
+  return fail(ErrorKind::kInvalidArgument, "there is no CPU model '{}'{}; '-cpu help' lists them", name,
               nearest.suggestion());
 }
 
@@ -239,7 +239,7 @@ Result<> check_model_name(std::string_view name) {
 Result<CpuConfig> parse_cpu_option(std::string_view text) {
   const auto pieces = split(text, ',');
   if (pieces.empty() || pieces.front().empty())
-    return fail(ErrorKind::kInvalidArgument, "-cpu needs the name of a CPU model first; -cpu help lists them");
+    return fail(ErrorKind::kInvalidArgument, "the name of a CPU model comes first; '-cpu help' lists them");
   CpuConfig config;
   config.model = pieces.front();
   DOPPEL_TRY(check_model_name(config.model));

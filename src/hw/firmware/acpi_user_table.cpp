@@ -35,14 +35,14 @@ Result<> set_field(Bytes& table, const HeaderField& field, std::string_view valu
   if (field.number) {
     const auto number = parse_number(value);
     if (!number || *number > low_mask(static_cast<unsigned>(8 * field.size)))
-      return fail(ErrorKind::kInvalidArgument, "-acpitable {}= expects a number of {} byte(s), not '{}'", field.name,
-                  field.size, value);
+      return fail(ErrorKind::kInvalidArgument, "{}= expects a number of {} byte(s), not '{}'", field.name, field.size,
+                  value);
     store_le_sized(at, field.size, *number);
     return {};
   }
   if (value.size() > field.size)
-    return fail(ErrorKind::kInvalidArgument, "-acpitable {}= takes at most {} characters, not '{}'", field.name,
-                field.size, value);
+    return fail(ErrorKind::kInvalidArgument, "{}= takes at most {} characters, not '{}'", field.name, field.size,
+                value);
   std::fill_n(at, field.size, std::byte{0});
   std::memcpy(at, value.data(), value.size());
   return {};
@@ -57,7 +57,7 @@ Result<> append_files(Bytes& table, std::string_view paths) {
 }
 
 Result<std::vector<OptionPart>> known_parts(std::string_view text) {
-  DOPPEL_ASSIGN(std::vector<OptionPart> parts, split_option("-acpitable", text));
+  DOPPEL_ASSIGN(std::vector<OptionPart> parts, split_option(text));
   for (const OptionPart& part : parts) {
     NearestName nearest(part.name);
     bool known = part.name == "data" || part.name == "file";
@@ -66,8 +66,8 @@ Result<std::vector<OptionPart>> known_parts(std::string_view text) {
       nearest.offer(field.name);
     }
     if (!known)
-      return fail(ErrorKind::kInvalidArgument, "-acpitable does not know '{}'{}",
-                  part.name.empty() ? part.value : part.name, nearest.suggestion());
+      return fail(ErrorKind::kInvalidArgument, "there is no key '{}'{}", part.name.empty() ? part.value : part.name,
+                  nearest.suggestion());
   }
   return parts;
 }
@@ -79,7 +79,7 @@ Result<Bytes> parse_acpi_table_option(std::string_view option) {
   const OptionPart* source = nullptr;
   for (const OptionPart& part : options) {
     if (part.name != "data" && part.name != "file") continue;
-    if (source != nullptr) return fail(ErrorKind::kInvalidArgument, "-acpitable takes one data= or file=, not several");
+    if (source != nullptr) return fail(ErrorKind::kInvalidArgument, "write one data= or file=, not several");
     source = &part;
   }
   Bytes table;

@@ -14,8 +14,9 @@ struct OptionPart {
   std::string value;
 };
 
-/// Every part but the first needs a '='. OPTION is named in errors, as "-smbios".
-Result<std::vector<OptionPart>> split_option(std::string_view option, std::string_view text);
+/// Every part but the first needs a '='. Errors, here and in the options' parsers, do not name the option: who knows
+/// where TEXT came from puts that in front.
+Result<std::vector<OptionPart>> split_option(std::string_view text);
 
 class FwCfg;
 

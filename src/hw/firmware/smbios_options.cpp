@@ -83,8 +83,7 @@ bool is_release(std::string_view text) {
 
 Result<> check_value(const FieldRow& row, std::string_view value) {
   const auto wrong = [&](std::string_view expected) {
-    return fail(ErrorKind::kInvalidArgument, "-smbios type={},{}= expects {}, not '{}'", row.type, row.name, expected,
-                value);
+    return fail(ErrorKind::kInvalidArgument, "type={},{}= expects {}, not '{}'", row.type, row.name, expected, value);
   };
   switch (row.kind) {
     case FieldKind::kText: break;
@@ -120,17 +119,16 @@ Result<> check_structure(const std::string& path, std::span<const std::byte> byt
 }  // namespace
 
 Result<> SmbiosOptions::parse(std::string_view option) {
-  DOPPEL_ASSIGN(const std::vector<OptionPart> parts, split_option("-smbios", option));
+  DOPPEL_ASSIGN(const std::vector<OptionPart> parts, split_option(option));
   if (parts.size() == 1 && parts[0].name == "file") return add_file(parts[0].value);
   const auto type_part = std::ranges::find(parts, "type", &OptionPart::name);
   const auto type =
       type_part == parts.end() ? std::nullopt : std::optional(parse_number(type_part->value).value_or(256));
-  if (!type) return fail(ErrorKind::kInvalidArgument, "-smbios expects type=N or file=PATH, not '{}'", option);
+  if (!type) return fail(ErrorKind::kInvalidArgument, "type=N or file=PATH is missing, such as type=1,serial=42");
   const bool known = std::ranges::any_of(kFields, [&](const FieldRow& row) { return row.type == *type; });
-  if (!known)
-    return fail(ErrorKind::kUnsupported, "-smbios type={} cannot be set by fields; use file=PATH", type_part->value);
+  if (!known) return fail(ErrorKind::kUnsupported, "type={} cannot be set by fields; use file=PATH", type_part->value);
   const auto number = static_cast<unsigned>(*type);
-  if (has_file(number)) return fail(ErrorKind::kInvalidArgument, "-smbios type={} was already given by file=", number);
+  if (has_file(number)) return fail(ErrorKind::kInvalidArgument, "type={} was already given by file=", number);
   fields_[number];
   for (const OptionPart& part : parts)
     if (part.name != "type") DOPPEL_TRY(add_field(number, part.name, part.value));
@@ -146,14 +144,14 @@ Result<> SmbiosOptions::add_field(unsigned type, const std::string& name, std::s
     if (row.name == name) found = &row;
   }
   if (found == nullptr)
-    return fail(ErrorKind::kInvalidArgument, "-smbios type={} has no field '{}'{}", type, name, nearest.suggestion());
+    return fail(ErrorKind::kInvalidArgument, "type={} has no field '{}'{}", type, name, nearest.suggestion());
   DOPPEL_TRY(check_value(*found, value));
   if (name == "path") {
     DOPPEL_ASSIGN(const Blob text, read_blob(value, kMaxFile));
     value.assign(reinterpret_cast<const char*>(text.bytes().data()), text.size());
   }
   if (value.find('\0') != std::string::npos)
-    return fail(ErrorKind::kInvalidArgument, "-smbios type={},{}= has a zero byte in its text", type, name);
+    return fail(ErrorKind::kInvalidArgument, "type={},{}= has a zero byte in its text", type, name);
   if (type == 11)
     oem_strings_.push_back(std::move(value));
   else

@@ -211,7 +211,7 @@ TEST(Smbios, MistakesAreNamed) {
     const auto parsed = options.parse(option);
     return parsed ? "" : parsed.error().message();
   };
-  EXPECT_THAT(message("vendor=x"), ::testing::HasSubstr("expects type=N"));
+  EXPECT_THAT(message("vendor=x"), ::testing::HasSubstr("type=N or file=PATH is missing"));
   EXPECT_THAT(message("type=99"), ::testing::HasSubstr("cannot be set by fields"));
   EXPECT_THAT(message("type=1,serail=x"), ::testing::HasSubstr("did you mean 'serial'"));
   EXPECT_THAT(message("type=1,uuid=xyz"), ::testing::HasSubstr("expects a UUID"));
