@@ -17,35 +17,35 @@ inline void set_flags(Cpu& cpu, std::uint16_t ax) {
 
 // Each: OPERAND op= SOURCE, flags into CPU. OPERAND is a register's copy or guest memory; kLocked with a LOCK prefix.
 // A macro, since an asm template must be a literal.
-#define DOPPEL_ALU_OPERATION(name, before, mnemonic)                                                        \
-  struct name {                                                                                             \
-    template <bool kLocked, class T>                                                                        \
-    static void memory(Cpu& cpu, Place<T>& operand, T source) {                                             \
-      std::uint16_t ax = 0;                                                                                 \
-      const auto carry = static_cast<std::uint32_t>(cpu.rflags);                                            \
-      if constexpr (kLocked)                                                                                \
-        asm volatile(before "lock " mnemonic " %[source], %[operand]\n\tlahf\n\tseto %%al"                  \
-                     : [operand] "+m"(operand.value), "=&a"(ax)                                             \
-                     : [source] "q"(source), [carry] "r"(carry)                                             \
-                     : "cc", "memory");                                                                     \
-      else                                                                                                  \
-        asm volatile(before mnemonic " %[source], %[operand]\n\tlahf\n\tseto %%al"                          \
-                     : [operand] "+m"(operand.value), "=&a"(ax)                                             \
-                     : [source] "q"(source), [carry] "r"(carry)                                             \
-                     : "cc");                                                                               \
-      set_flags(cpu, ax);                                                                                   \
-    }                                                                                                       \
-    template <class T>                                                                                      \
-    static T value(Cpu& cpu, T operand, T source) {                                                         \
-      std::uint16_t ax = 0;                                                                                 \
-      const auto carry = static_cast<std::uint32_t>(cpu.rflags);                                            \
-      asm(before mnemonic " %[source], %[operand]\n\tlahf\n\tseto %%al"                                     \
-          : [operand] "+q"(operand), "=&a"(ax)                                                              \
-          : [source] "q"(source), [carry] "r"(carry)                                                        \
-          : "cc");                                                                                          \
-      set_flags(cpu, ax);                                                                                   \
-      return operand;                                                                                       \
-    }                                                                                                       \
+#define DOPPEL_ALU_OPERATION(name, before, mnemonic)                                       \
+  struct name {                                                                            \
+    template <bool kLocked, class T>                                                       \
+    static void memory(Cpu& cpu, Place<T>& operand, T source) {                            \
+      std::uint16_t ax = 0;                                                                \
+      const auto carry = static_cast<std::uint32_t>(cpu.rflags);                           \
+      if constexpr (kLocked)                                                               \
+        asm volatile(before "lock " mnemonic " %[source], %[operand]\n\tlahf\n\tseto %%al" \
+                     : [operand] "+m"(operand.value), "=&a"(ax)                            \
+                     : [source] "q"(source), [carry] "r"(carry)                            \
+                     : "cc", "memory");                                                    \
+      else                                                                                 \
+        asm volatile(before mnemonic " %[source], %[operand]\n\tlahf\n\tseto %%al"         \
+                     : [operand] "+m"(operand.value), "=&a"(ax)                            \
+                     : [source] "q"(source), [carry] "r"(carry)                            \
+                     : "cc");                                                              \
+      set_flags(cpu, ax);                                                                  \
+    }                                                                                      \
+    template <class T>                                                                     \
+    static T value(Cpu& cpu, T operand, T source) {                                        \
+      std::uint16_t ax = 0;                                                                \
+      const auto carry = static_cast<std::uint32_t>(cpu.rflags);                           \
+      asm(before mnemonic " %[source], %[operand]\n\tlahf\n\tseto %%al"                    \
+          : [operand] "+q"(operand), "=&a"(ax)                                             \
+          : [source] "q"(source), [carry] "r"(carry)                                       \
+          : "cc");                                                                         \
+      set_flags(cpu, ax);                                                                  \
+      return operand;                                                                      \
+    }                                                                                      \
   }
 
 DOPPEL_ALU_OPERATION(Add, "", "add");

@@ -72,7 +72,8 @@ void Cpu::update_view(SegmentName name) {
   SegmentView& result = view[name];
   const x86::Segment& from = segment[name];
   if (code_mode == CodeMode::kLong64) {
-    result = {.base = name == x86::kFs || name == x86::kGs ? from.base : 0, .read_end = kFourGiB, .write_end = kFourGiB};
+    result = {
+        .base = name == x86::kFs || name == x86::kGs ? from.base : 0, .read_end = kFourGiB, .write_end = kFourGiB};
     return;
   }
   const bool usable = from.present && !from.unusable;

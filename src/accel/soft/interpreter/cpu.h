@@ -56,7 +56,7 @@ struct [[gnu::packed, gnu::may_alias]] Place {
 /// A segment as accesses see it outside of 64-bit mode: offsets below END are fine, others need check_segment().
 struct SegmentView {
   std::uint64_t base = 0;
-  std::uint64_t read_end = 0;   // 0: never without check
+  std::uint64_t read_end = 0;  // 0: never without check
   std::uint64_t write_end = 0;
 };
 
@@ -80,9 +80,9 @@ class Cpu {
   bool protected_mode = false;  // CR0.PE, VM86 included
   bool long_mode = false;       // EFER.LMA
   bool vm86 = false;
-  bool stack_is_32 = false;                      // SS.B, outside of 64-bit mode
-  std::uint64_t rip_mask = 0xffff;               // what RIP is cut to: 16-bit code keeps 32 bits too, see advance()
-  std::uint64_t alignment_mask = 0;              // not 0: #AC is on
+  bool stack_is_32 = false;          // SS.B, outside of 64-bit mode
+  std::uint64_t rip_mask = 0xffff;   // what RIP is cut to: 16-bit code keeps 32 bits too, see advance()
+  std::uint64_t alignment_mask = 0;  // not 0: #AC is on
   std::array<SegmentView, x86::kSegmentCount> view{};
 
   std::array<x86::Segment, x86::kSegmentCount> segment{};
@@ -120,14 +120,14 @@ class Cpu {
   /// Set by an operation to have the block left after it: modes, interrupt state or this very code may have changed.
   bool leave_block = false;
   StopReason stop = StopReason::kNone;
-  std::uint64_t pending_dr6 = 0;  // data breakpoints and T bits hit by the current instruction
+  std::uint64_t pending_dr6 = 0;        // data breakpoints and T bits hit by the current instruction
   std::uint64_t instruction_start = 0;  // RIP of the current instruction
   bool irq_window_wanted = false;
 
   // Guest debugging, as Vcpu::set_debug() asks for it.
   bool host_single_step = false;
-  bool host_breakpoints = false;   // INT3 leaves the guest
-  bool host_owns_dr = false;       // the debugger's addresses are in force instead of the guest's
+  bool host_breakpoints = false;  // INT3 leaves the guest
+  bool host_owns_dr = false;      // the debugger's addresses are in force instead of the guest's
   std::array<std::uint64_t, 4> host_dr{};
   std::uint64_t host_dr7 = 0x400;
 
@@ -167,17 +167,18 @@ class Cpu {
   void store(x86::SegmentName name, std::uint64_t offset, T value) {
     store_linear<T>(linear<AccessKind::kWrite>(name, offset, sizeof(T)), value);
   }
-  /// OPERATION(Place<T>& operand) reads and writes the operand in one go: on guest RAM itself where possible, so that a host
-  /// LOCK prefix inside it is the guest's. ATOMIC: nobody sees a state in between, wherever the operand lies.
+  /// OPERATION(Place<T>& operand) reads and writes the operand in one go: on guest RAM itself where possible, so that a
+  /// host LOCK prefix inside it is the guest's. ATOMIC: nobody sees a state in between, wherever the operand lies.
   template <class T, class Operation>
   void modify(x86::SegmentName name, std::uint64_t offset, bool atomic, Operation operation) {
     const std::uint64_t address = linear<AccessKind::kWrite>(name, offset, sizeof(T));
     const TlbEntry& entry = tlb.entry(mmu_index, address);
     if (entry.write_tag == tag(address, sizeof(T))) [[likely]]
       return operation(*host_pointer<Place<T>>(entry, address));
-    modify_slow(address, sizeof(T), atomic, [](void* place, void* context) {
-      (*static_cast<Operation*>(context))(*static_cast<Place<T>*>(place));
-    }, &operation);
+    modify_slow(
+        address, sizeof(T), atomic,
+        [](void* place, void* context) { (*static_cast<Operation*>(context))(*static_cast<Place<T>*>(place)); },
+        &operation);
   }
 
   /// Segment and limit checks (SDM 3A 5.3, 5.5; 1 3.3.7): the linear address of SIZE bytes at OFFSET.
@@ -296,8 +297,8 @@ class Cpu {
   void check_segment(x86::SegmentName name, std::uint64_t offset, std::uint64_t size, AccessKind kind) const;
   void read_slow(std::uint64_t address, std::span<std::byte> out);
   void write_slow(std::uint64_t address, std::span<const std::byte> data);
-  void modify_slow(std::uint64_t address, std::uint64_t size, bool atomic, void (*operation)(void* place, void* context),
-                   void* context);
+  void modify_slow(std::uint64_t address, std::uint64_t size, bool atomic,
+                   void (*operation)(void* place, void* context), void* context);
 };
 
 }  // namespace doppel::accel::soft

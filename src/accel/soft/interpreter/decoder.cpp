@@ -146,6 +146,7 @@ void fill(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOper
   if ((zydis.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE)) != 0) out.repeat = Repeat::kRep;
   if ((zydis.attributes & ZYDIS_ATTRIB_HAS_REPNE) != 0) out.repeat = Repeat::kRepne;
   out.ends_block = ends_block(zydis);
+  out.enters_handler = zydis.meta.category == ZYDIS_CATEGORY_INTERRUPT || zydis.meta.category == ZYDIS_CATEGORY_SYSCALL;
   fill_operands(zydis, operands, out);
 }
 
@@ -193,7 +194,8 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeMode mode,
 Handler Decoder::select(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOperand> operands,
                         CodeMode mode, const std::uint8_t* bytes, Instruction& instruction) const {
   const Decoded decoded{.zydis = zydis, .operands = operands, .mode = mode};
-  if (const Selector selector = operations()[zydis.mnemonic]; selector != nullptr) return selector(decoded, instruction);
+  if (const Selector selector = operations()[zydis.mnemonic]; selector != nullptr)
+    return selector(decoded, instruction);
   return stubs_.select(decoded, bytes, instruction);
 }
 

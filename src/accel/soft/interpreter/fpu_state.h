@@ -28,14 +28,14 @@ struct FpuState {
     std::memcpy(legacy.data() + offset, &value, sizeof value);
   }
   // Offsets in LEGACY.
-  static constexpr std::size_t kFcw = 0;    // 16 bits
-  static constexpr std::size_t kFsw = 2;    // 16 bits
-  static constexpr std::size_t kFtw = 4;    // 8 bits, abridged
-  static constexpr std::size_t kFop = 6;    // 16 bits
-  static constexpr std::size_t kFip = 8;    // 64 bits
-  static constexpr std::size_t kFdp = 16;   // 64 bits
+  static constexpr std::size_t kFcw = 0;     // 16 bits
+  static constexpr std::size_t kFsw = 2;     // 16 bits
+  static constexpr std::size_t kFtw = 4;     // 8 bits, abridged
+  static constexpr std::size_t kFop = 6;     // 16 bits
+  static constexpr std::size_t kFip = 8;     // 64 bits
+  static constexpr std::size_t kFdp = 16;    // 64 bits
   static constexpr std::size_t kMxcsr = 24;  // 32 bits
-  static constexpr std::size_t kSt0 = 32;   // 8 registers, 16 bytes each
+  static constexpr std::size_t kSt0 = 32;    // 8 registers, 16 bytes each
 
   [[nodiscard]] std::uint32_t mxcsr() const { return legacy_field<std::uint32_t>(kMxcsr); }
   void set_mxcsr(std::uint32_t value) { set_legacy_field(kMxcsr, value); }

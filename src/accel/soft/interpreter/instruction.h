@@ -30,22 +30,23 @@ struct Instruction {
     std::uint64_t imm = 0;  // immediate, sign-extended to 64 bits; branch displacement; second immediate in EXTRA
     const NativeStub* stub;
   };
-  std::int64_t disp = 0;  // memory operand: (BASE + INDEX << SCALE + DISP) & address mask
+  std::int64_t disp = 0;               // memory operand: (BASE + INDEX << SCALE + DISP) & address mask
   RegisterOffset reg = kZeroRegister;  // ModRM.reg
   RegisterOffset rm = kZeroRegister;   // ModRM.rm or the opcode's register, or the implicit accumulator
   RegisterOffset base = kZeroRegister;
   RegisterOffset index = kZeroRegister;
-  std::uint8_t scale = 0;                    // 0 to 3
-  x86::SegmentName segment = x86::kDs;       // of the memory operand, override applied
-  std::uint8_t address_size = 8;             // bytes: 2, 4 or 8
-  std::uint8_t operand_size = 4;             // bytes: 1, 2, 4 or 8
-  std::uint8_t length = 0;                   // bytes
+  std::uint8_t scale = 0;               // 0 to 3
+  x86::SegmentName segment = x86::kDs;  // of the memory operand, override applied
+  std::uint8_t address_size = 8;        // bytes: 2, 4 or 8
+  std::uint8_t operand_size = 4;        // bytes: 1, 2, 4 or 8
+  std::uint8_t length = 0;              // bytes
   Repeat repeat = Repeat::kNone;
   bool lock = false;
   bool has_memory = false;
   bool ends_block = false;
-  std::uint8_t extra = 0;     // an operation's own
-  std::uint16_t selector = 0;  // far pointers
+  bool enters_handler = false;  // INT n, SYSCALL and the like: no single-step trap behind them if they clear TF
+  std::uint8_t extra = 0;       // an operation's own
+  std::uint16_t selector = 0;   // far pointers
 };
 
 }  // namespace doppel::accel::soft

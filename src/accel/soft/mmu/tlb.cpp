@@ -4,41 +4,78 @@
 
 namespace doppel::accel::soft {
 
-void Tlb::note_large_page(std::uint64_t linear, std::uint64_t size) {
-  const std::uint64_t first = linear & ~(size - 1);
-  large_first_ = std::min(large_first_, first);
-  large_last_ = std::max(large_last_, first + (size - 1));
+Tlb::Tlb() = default;
+
+template <class Visit>
+void Tlb::for_each_used(Visit visit) {
+  for (const List* list : {&local_, &global_})
+    for (unsigned i = 0; i < list->count; ++i) visit(list->positions[i]);
+}
+
+void Tlb::clear(unsigned position) {
+  entry_at(position) = TlbEntry{};
+  info_[position].linear = TlbEntry::kNoTag;
+}
+
+const TlbInfo& Tlb::insert(MmuIndex index, const TlbInfo& info) {
+  const unsigned at = position(index, info.linear);
+  entry_at(at) = TlbEntry{};
+  info_[at] = info;
+  (info.global ? global_ : local_).add(at);
+  if (info.size_shift > 12) {
+    const std::uint64_t size = std::uint64_t{1} << info.size_shift;
+    const std::uint64_t first = info.linear & ~(size - 1);
+    large_first_ = std::min(large_first_, first);
+    large_last_ = std::max(large_last_, first + (size - 1));
+  }
+  return info_[at];
 }
 
 void Tlb::flush_all() {
-  for (auto& view : entries_) view.fill(TlbEntry{});
+  for (List* list : {&local_, &global_}) {
+    for (unsigned i = 0; i < list->count; ++i) {
+      clear(list->positions[i]);
+      list->holds[list->positions[i]] = false;
+    }
+    list->count = 0;
+  }
   large_first_ = ~std::uint64_t{0};
   large_last_ = 0;
   ++generation_;
 }
 
 void Tlb::flush_non_global() {
-  for (auto& view : entries_)
-    for (TlbEntry& entry : view)
-      if (!entry.global) entry = TlbEntry{};
+  for (unsigned i = 0; i < local_.count; ++i) {
+    const unsigned at = local_.positions[i];
+    local_.holds[at] = false;
+    if (!info_[at].global) clear(at);
+  }
+  local_.count = 0;
   ++generation_;
 }
 
 void Tlb::flush_page(std::uint64_t linear) {
-  if (linear >= large_first_ && linear <= large_last_) return flush_all();
-  for (unsigned index = 0; index < kMmuIndexes; ++index) entry(static_cast<MmuIndex>(index), linear) = TlbEntry{};
+  const std::uint64_t page = linear & ~std::uint64_t{0xfff};
+  for (unsigned index = 0; index < kMmuIndexes; ++index) {
+    const unsigned at = position(static_cast<MmuIndex>(index), page);
+    if (info_[at].linear == page) clear(at);
+  }
+  if (linear >= large_first_ && linear <= large_last_)
+    for_each_used([&](unsigned at) {
+      const TlbInfo& info = info_[at];
+      if (info.size_shift > 12 && (info.linear ^ linear) >> info.size_shift == 0) clear(at);
+    });
   ++generation_;
 }
 
 void Tlb::drop_writes(std::uint64_t gpa) {
-  for (auto& view : entries_)
-    for (TlbEntry& entry : view)
-      if (entry.gpa == gpa) entry.write_tag = TlbEntry::kNoTag;
+  for_each_used([&](unsigned at) {
+    if (info_[at].gpa == gpa) entry_at(at).write_tag = TlbEntry::kNoTag;
+  });
 }
 
 void Tlb::drop_all_writes() {
-  for (auto& view : entries_)
-    for (TlbEntry& entry : view) entry.write_tag = TlbEntry::kNoTag;
+  for_each_used([&](unsigned at) { entry_at(at).write_tag = TlbEntry::kNoTag; });
 }
 
 }  // namespace doppel::accel::soft

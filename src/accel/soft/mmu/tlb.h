@@ -1,13 +1,18 @@
-// The software TLB of one vCPU: linear page to host memory, one direct-mapped array per privilege view.
+// The software TLB of one vCPU: linear page to guest-physical page, one direct-mapped array per privilege view, in two
+// parts. TlbEntry is what the inlined fast path of an access looks at: host memory that may be touched without further
+// ado. TlbInfo beside it is the translation itself, so that accesses which need more than that (stores to be noted,
+// MMIO, data breakpoints) are spared the walk through the page tables.
 //
-// An entry's tag is the page's linear address where the access is allowed without further ado, else kNoTag. A page
-// whose stores must be noted (it holds code, or its dirty bit is to be set) has no write tag; memory that is no RAM has
-// no entry. Large pages are entered 4 KiB at a time.
+// An entry's tag is the page's linear address where the access is allowed just so, else kNoTag. A page whose stores
+// must be noted (it holds code, or its dirty bit is to be set) has no write tag; memory that is no RAM has no tags.
+// Large pages are entered 4 KiB at a time.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+
+#include "accel/soft/runtime/guest_ram.h"
 
 namespace doppel::accel::soft {
 
@@ -15,37 +20,88 @@ namespace doppel::accel::soft {
 enum class MmuIndex : std::uint8_t { kSupervisor, kUser, kSupervisorAc };
 inline constexpr unsigned kMmuIndexes = 3;
 
-struct TlbEntry {
+struct alignas(32) TlbEntry {
   static constexpr std::uint64_t kNoTag = ~std::uint64_t{0};
   std::uint64_t read_tag = kNoTag;
   std::uint64_t write_tag = kNoTag;
   std::uint64_t fetch_tag = kNoTag;
   std::uintptr_t addend = 0;  // host address minus linear address
-  std::uint64_t gpa = 0;      // of the page
+};
+
+/// What a view may do with a page.
+struct PageRights {
+  bool read = false;
+  bool write = false;  // and the page-table entry is marked dirty already
+  bool fetch = false;
+  bool operator==(const PageRights&) const = default;
+};
+
+struct TlbInfo {
+  std::uint64_t linear = TlbEntry::kNoTag;  // of the page; kNoTag: nothing here
+  std::uint64_t gpa = 0;                    // of the page
+  RamSlot* slot = nullptr;                  // null: no RAM there
+  PageRights rights;
   bool global = false;
+  std::uint8_t size_shift = 12;  // of the mapping that it is part of
 };
 
 class Tlb {
  public:
   static constexpr unsigned kEntries = 1024;
 
+  Tlb();
+
   [[nodiscard]] TlbEntry& entry(MmuIndex index, std::uint64_t linear) {
     return entries_[static_cast<unsigned>(index)][(linear >> 12U) % kEntries];
   }
+  [[nodiscard]] const TlbEntry& entry(MmuIndex index, std::uint64_t linear) const {
+    return entries_[static_cast<unsigned>(index)][(linear >> 12U) % kEntries];
+  }
+  /// The translation of LINEAR's page if INFO().linear is that page.
+  [[nodiscard]] const TlbInfo& info(MmuIndex index, std::uint64_t linear) const {
+    return info_[position(index, linear)];
+  }
+  /// Puts INFO in its place, without tags yet.
+  const TlbInfo& insert(MmuIndex index, const TlbInfo& info);
+
   /// Counts flushes: what was derived from an older generation's translations is to be looked up again.
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
 
-  /// LINEAR lies in a mapping of SIZE bytes, larger than 4 KiB: flush_page() must know.
-  void note_large_page(std::uint64_t linear, std::uint64_t size);
   void flush_all();
   void flush_non_global();
+  /// Also what else came from the same large page (SDM 3A 4.10.4.1).
   void flush_page(std::uint64_t linear);
   /// Takes the write tags from all entries of the guest-physical page GPA. Any thread while the owner stands still.
   void drop_writes(std::uint64_t gpa);
   void drop_all_writes();
 
  private:
+  // Which entries are in use, so that a flush costs what was used and not what there is. An entry that was global once
+  // and is no more may stand in both lists.
+  struct List {
+    std::array<std::uint16_t, std::size_t{kMmuIndexes} * kEntries> positions;
+    std::array<bool, std::size_t{kMmuIndexes} * kEntries> holds{};
+    unsigned count = 0;
+
+    void add(unsigned position) {
+      if (holds[position]) return;
+      holds[position] = true;
+      positions[count++] = static_cast<std::uint16_t>(position);
+    }
+  };
+
+  static unsigned position(MmuIndex index, std::uint64_t linear) {
+    return static_cast<unsigned>(index) * kEntries + static_cast<unsigned>((linear >> 12U) % kEntries);
+  }
+  [[nodiscard]] TlbEntry& entry_at(unsigned position) { return entries_[position / kEntries][position % kEntries]; }
+  void clear(unsigned position);
+  template <class Visit>
+  void for_each_used(Visit visit);
+
   std::array<std::array<TlbEntry, kEntries>, kMmuIndexes> entries_;
+  std::array<TlbInfo, std::size_t{kMmuIndexes} * kEntries> info_;
+  List local_;
+  List global_;
   std::uint64_t large_first_ = ~std::uint64_t{0};  // hull of the large pages that were entered
   std::uint64_t large_last_ = 0;
   std::uint32_t generation_ = 0;

@@ -32,6 +32,12 @@ RamSlot::~RamSlot() {
   ::munmap(pages_, page_count() * sizeof(PageState));
 }
 
+void RamSlot::adopt(const MemorySlot& slot) {
+  set_logs(has(slot.flags, SlotFlags::kLogDirty));
+  if (slot.dirty != slot_.dirty && slot.dirty != nullptr) slot.dirty->start(memory::DirtyClient::kCode);
+  slot_ = slot;
+}
+
 void RamSlot::set_logs(bool on) {
   if (on && !logs())
     for (std::uint64_t i = 0; i < page_count(); ++i)
@@ -43,9 +49,11 @@ bool RamSlot::take_host_write(std::uint64_t gpa) const {
   if (slot_.dirty == nullptr) return false;
   const std::uint64_t bitmap_page = (slot_.dirty_offset + (gpa - slot_.address.value)) >> 12U;
   if (!slot_.dirty->test(memory::DirtyClient::kCode, bitmap_page)) return false;
-  // The version first: another processor that finds the bit cleared must see it moved.
-  page(gpa).version.fetch_add(1, std::memory_order_release);
+  // Before the bit is cleared: another processor that finds it clear must see the version moved. And after: what was
+  // decoded in between may have missed a write whose mark was cleared here.
+  page(gpa).version.fetch_add(1, std::memory_order_acq_rel);
   (void)slot_.dirty->take(memory::DirtyClient::kCode, bitmap_page, 1);
+  page(gpa).version.fetch_add(1, std::memory_order_acq_rel);
   return true;
 }
 
@@ -53,8 +61,9 @@ bool RamSlot::note_store(std::uint64_t gpa) const {
   PageState& state = page(gpa);
   state.dirty.store(true, std::memory_order_release);
   if (!state.holds_code.load(std::memory_order_acquire)) return false;
-  state.version.fetch_add(1, std::memory_order_release);
+  // In this order: whoever still finds HOLDS_CODE set, and relies on it, has read the old version.
   state.holds_code.store(false, std::memory_order_release);
+  state.version.fetch_add(1, std::memory_order_acq_rel);
   return true;
 }
 
@@ -76,6 +85,7 @@ Result<> GuestRam::set(const MemorySlot& slot) {
   if (slot.size == 0) {
     if (old == nullptr) return fail(ErrorKind::kInvalidArgument, "memory slot {} is empty already", slot.slot);
     by_address_.erase(old->slot().address.value);
+    ++layout_;
     refresh();
     return {};
   }
@@ -93,11 +103,13 @@ Result<> GuestRam::set(const MemorySlot& slot) {
     if (other.get() != old && overlap(other->slot(), slot))
       return fail(ErrorKind::kAlreadyExists, "memory slots {} and {} overlap", other->slot().slot, slot.slot);
   if (old != nullptr && old->slot().address == slot.address) {
-    old->set_logs(has(slot.flags, SlotFlags::kLogDirty));
+    old->adopt(slot);
+    refresh();
     return {};
   }
   if (old != nullptr) by_address_.erase(old->slot().address.value);
   by_address_.emplace(slot.address.value, std::make_unique<RamSlot>(slot));
+  ++layout_;
   refresh();
   return {};
 }

@@ -36,7 +36,8 @@ class RamSlot {
   [[nodiscard]] const MemorySlot& slot() const { return slot_; }
   [[nodiscard]] bool read_only() const { return has(slot_.flags, SlotFlags::kReadOnly); }
   [[nodiscard]] bool logs() const { return logs_.load(std::memory_order_acquire); }
-  void set_logs(bool on);
+  /// SLOT is this slot with another dirty log or bitmap.
+  void adopt(const MemorySlot& slot);
   [[nodiscard]] bool contains(std::uint64_t gpa) const { return gpa - slot_.address.value < slot_.size; }
   [[nodiscard]] PageState& page(std::uint64_t gpa) const { return pages_[(gpa - slot_.address.value) >> 12U]; }
   [[nodiscard]] std::byte* host(std::uint64_t gpa) const { return slot_.host + (gpa - slot_.address.value); }
@@ -55,6 +56,8 @@ class RamSlot {
   [[nodiscard]] std::vector<std::uint64_t> take_dirty() const;
 
  private:
+  void set_logs(bool on);
+
   MemorySlot slot_;
   std::atomic<bool> logs_{false};
   PageState* pages_;  // anonymous memory: costs nothing until touched
@@ -73,6 +76,9 @@ class GuestRam {
   }
   [[nodiscard]] RamSlot* by_number(unsigned slot) const;
   [[nodiscard]] bool host_writes_are_marked() const { return all_marked_; }
+  /// Moves on with every slot that comes, goes or moves: RamSlots found before may be gone, and page versions start
+  /// anew.
+  [[nodiscard]] std::uint64_t layout() const { return layout_; }
 
  private:
   [[nodiscard]] RamSlot* find_slow(std::uint64_t gpa) const;
@@ -81,6 +87,7 @@ class GuestRam {
   std::map<std::uint64_t, std::unique_ptr<RamSlot>> by_address_;
   RamSlot* largest_ = nullptr;  // the largest slot
   bool all_marked_ = true;
+  std::uint64_t layout_ = 0;
 };
 
 }  // namespace doppel::accel::soft

@@ -16,8 +16,12 @@ void Rendezvous::remove(std::atomic<bool>& attention) {
 
 void Rendezvous::enter() {
   std::unique_lock lock(mutex_);
+  ++entering_;
   changed_.wait(lock, [this] { return !stopping_.load(std::memory_order_relaxed); });
+  --entering_;
   ++inside_;
+  lock.unlock();
+  changed_.notify_all();
 }
 
 void Rendezvous::leave() {
@@ -32,6 +36,8 @@ void Rendezvous::begin_exclusive(bool inside) {
   if (inside) leave();
   one_at_a_time_.lock();
   std::unique_lock lock(mutex_);
+  // Those whom the last one kept waiting come first, else two vCPUs that stop the world in turns would starve the rest.
+  changed_.wait(lock, [this] { return entering_ == 0; });
   stopping_.store(true, std::memory_order_release);
   for (std::atomic<bool>* attention : attention_) attention->store(true, std::memory_order_release);
   changed_.wait(lock, [this] { return inside_ == 0; });

@@ -11,7 +11,7 @@
 namespace doppel::accel::soft {
 
 /// Any thread may call exclusive(); the rest is a vCPU thread's. A vCPU "is inside" between enter() and leave() and
-/// must then call safepoint() soon after its attention flag is set.
+/// must then call safepoint() soon after its attention flag is set (clear the flag first).
 class Rendezvous {
  public:
   /// ATTENTION is set whenever the vCPU that owns it must come to a safepoint.
@@ -28,13 +28,17 @@ class Rendezvous {
     enter();
   }
 
-  /// Runs WORK with no vCPU inside. INSIDE: the caller is one, and counts as outside until WORK is done; what it
-  /// learned before may be stale when WORK runs.
+  /// Runs WORK, which may throw, with no vCPU inside. INSIDE: the caller is one, and counts as outside until WORK is
+  /// done; what it learned before may be stale when WORK runs. WORK must not begin another.
   template <class Work>
   void exclusive(bool inside, Work work) {
     begin_exclusive(inside);
+    const struct End {
+      Rendezvous& rendezvous;
+      bool inside;
+      ~End() { rendezvous.end_exclusive(inside); }
+    } end{*this, inside};
     work();
-    end_exclusive(inside);
   }
 
  private:
@@ -45,6 +49,7 @@ class Rendezvous {
   std::mutex mutex_;          // guards what follows
   std::condition_variable changed_;
   unsigned inside_ = 0;
+  unsigned entering_ = 0;  // in enter()
   std::atomic<bool> stopping_{false};
   std::vector<std::atomic<bool>*> attention_;
 };

@@ -1,0 +1,161 @@
+#include "accel/soft/interpreter/code_cache.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "accel/soft/interpreter/cpu.h"
+#include "accel/soft/interpreter/paging.h"
+
+namespace doppel::accel::soft {
+
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+
+std::uint64_t offset_in_page(std::uint64_t address) {
+  return address % kPage;
+}
+
+std::uint64_t key_of(std::uint64_t gpa, CodeMode mode) {
+  return gpa << 2U | static_cast<std::uint64_t>(mode);
+}
+
+Block::Source source_of(const FetchTarget& target) {
+  if (target.slot == nullptr) return {};
+  return {.slot = target.slot,
+          .gpa = target.gpa,
+          .version = target.slot->page(target.gpa).version.load(std::memory_order_acquire)};
+}
+
+/// The SIZE code bytes behind TARGET, which stay in its page.
+std::size_t copy_code(Cpu& cpu, const FetchTarget& target, std::size_t size, std::uint8_t* out) {
+  if (target.host != nullptr) {
+    std::memcpy(out, target.host, size);
+    return size;
+  }
+  // Code outside of RAM: as the bus gives it, which for us is nothing but ones where it is no ROM either.
+  if (!read_physical(cpu, target.gpa, std::as_writable_bytes(std::span(out, size)))) std::memset(out, 0xff, size);
+  return size;
+}
+
+}  // namespace
+
+/// The bytes at a linear address that one block may be made from.
+struct CodeCache::Fetched {
+  std::uint64_t linear = 0;
+  FetchTarget first;
+  Block::Source first_source;
+  std::array<std::uint8_t, kPage + kLongestInstruction> bytes;
+  std::size_t in_page = 0;  // bytes of the first page
+};
+
+CodeCache::CodeCache(Cpu& cpu, NativeStubs& stubs) : cpu_(cpu), stubs_(stubs) {
+  reset();
+}
+
+void CodeCache::reset() {
+  decoder_ = std::make_unique<Decoder>(cpu_.features, stubs_);
+  blocks_.clear();
+  quick_.fill({});
+}
+
+bool CodeCache::is_current(const Block::Source& source) {
+  if (source.slot == nullptr) return false;
+  if (source.slot->take_host_write(source.gpa)) return false;
+  return source.slot->page(source.gpa).version.load(std::memory_order_acquire) == source.version;
+}
+
+bool CodeCache::is_current(const Block& block) const {
+  return is_current(block.first) && (!block.crosses || is_current(block.second));
+}
+
+const Block& CodeCache::at_rip() {
+  const std::uint64_t sum = cpu_.segment[x86::kCs].base + cpu_.rip;
+  const std::uint64_t linear = cpu_.code_mode == CodeMode::kLong64 ? cpu_.rip : sum & 0xffff'ffffU;
+  Quick& quick = quick_[(linear ^ linear >> 13U) % kQuickEntries];
+  if (quick.linear == linear && quick.block != nullptr && quick.generation == cpu_.tlb.generation() &&
+      quick.mode == cpu_.code_mode && quick.index == cpu_.mmu_index && is_current(*quick.block)) [[likely]]
+    return *quick.block;
+  ++statistics_.lookups;
+  quick.block = nullptr;
+  Block& block = find(linear);
+  quick = {.linear = linear,
+           .generation = cpu_.tlb.generation(),
+           .mode = cpu_.code_mode,
+           .index = cpu_.mmu_index,
+           .block = &block};
+  return block;
+}
+
+Block& CodeCache::find(std::uint64_t linear) {
+  Fetched from;
+  from.linear = linear;
+  from.first = fetch_page(cpu_, linear);
+  const std::uint64_t key = key_of(from.first.gpa, cpu_.code_mode);
+  const auto found = blocks_.find(key);
+  // A block over two pages depends on where the second one is mapped now; it is made anew, which is seldom.
+  if (found != blocks_.end() && !found->second->crosses && is_current(*found->second)) return *found->second;
+  if (from.first.slot != nullptr) mark_code(cpu_, from.first.gpa);
+  // The version before the bytes: a write in between makes the block stale, not wrong.
+  from.first_source = source_of(from.first);
+  from.in_page = copy_code(cpu_, from.first, kPage - offset_in_page(linear), from.bytes.data());
+  if (found != blocks_.end() && verify(*found->second, from)) {
+    ++statistics_.verified;
+    return *found->second;
+  }
+  if (blocks_.size() >= kMostBlocks) {
+    blocks_.clear();
+    quick_.fill({});
+  }
+  std::unique_ptr<Block>& place = blocks_[key];
+  // The old one may be what runs right now: RIP is looked up between blocks only, so nothing refers to it any more.
+  auto fresh = std::make_unique<Block>();
+  decode(*fresh, from);
+  if (place != nullptr)
+    *place = std::move(*fresh);
+  else
+    place = std::move(fresh);
+  ++statistics_.decoded;
+  return *place;
+}
+
+bool CodeCache::verify(Block& block, const Fetched& from) const {
+  if (block.crosses || from.first.slot == nullptr || block.image.size() > from.in_page) return false;
+  if (!std::equal(block.image.begin(), block.image.end(), from.bytes.begin())) return false;
+  block.first = from.first_source;
+  return true;
+}
+
+void CodeCache::decode(Block& block, const Fetched& from) const {
+  block.mode = cpu_.code_mode;
+  block.first = from.first_source;
+  std::size_t at = 0;
+  while (at < from.in_page && block.instructions.size() < kLongestBlock) {
+    Instruction instruction;
+    const std::span<const std::uint8_t> rest(from.bytes.data() + at, from.in_page - at);
+    if (decoder_->decode(rest, cpu_.code_mode, instruction) == DecodeStatus::kTooShort) break;
+    block.instructions.push_back(instruction);
+    at += instruction.length;
+    if (instruction.ends_block) break;
+  }
+  if (block.instructions.empty()) {
+    // The first instruction reaches into the next page. Whether that page may be fetched from matters only now.
+    std::array<std::uint8_t, 2 * kLongestInstruction> bytes{};
+    std::copy_n(from.bytes.begin(), from.in_page, bytes.begin());
+    const std::uint64_t next = (from.linear & ~(kPage - 1)) + kPage;
+    const FetchTarget second = fetch_page(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
+    if (second.slot != nullptr) mark_code(cpu_, second.gpa);
+    block.second = source_of(second);
+    block.crosses = true;
+    const std::size_t more = copy_code(cpu_, second, kLongestInstruction, bytes.data() + from.in_page);
+    Instruction instruction;
+    (void)decoder_->decode(std::span(bytes).first(from.in_page + more), cpu_.code_mode, instruction);
+    instruction.ends_block = true;
+    block.instructions.push_back(instruction);
+    at = instruction.length;
+  }
+  block.bytes = static_cast<std::uint32_t>(at);
+  block.image.assign(from.bytes.begin(), from.bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at, from.in_page)));
+}
+
+}  // namespace doppel::accel::soft

@@ -1,0 +1,85 @@
+// Decoded guest code of one vCPU: blocks of instructions by guest-physical address, and how to find the one at a linear
+// address quickly.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "accel/soft/interpreter/decoder.h"
+#include "accel/soft/interpreter/instruction.h"
+#include "accel/soft/runtime/guest_ram.h"
+
+namespace doppel::accel::soft {
+
+class Cpu;
+
+/// Instructions that follow each other in one page, up to the first branch. An instruction that reaches into the next
+/// page is a block of its own.
+struct Block {
+  std::vector<Instruction> instructions;
+  std::uint32_t bytes = 0;
+  CodeMode mode = CodeMode::kReal16;
+
+  // Where it was decoded from. Valid while the pages' versions are what they were.
+  struct Source {
+    const RamSlot* slot = nullptr;  // null: not from RAM, never valid twice
+    std::uint64_t gpa = 0;
+    std::uint32_t version = 0;
+  };
+  Source first;
+  Source second;  // of the page that the last instruction reaches into
+  bool crosses = false;
+
+  std::vector<std::uint8_t> image;  // the bytes it was made from
+};
+
+class CodeCache {
+ public:
+  CodeCache(Cpu& cpu, NativeStubs& stubs);
+
+  /// The block at the CPU's CS:RIP in its current mode; raises the faults of the fetch.
+  const Block& at_rip();
+  /// Forgets everything, and takes over the CPU's features.
+  void reset();
+
+  struct Statistics {
+    std::uint64_t decoded = 0;   // blocks
+    std::uint64_t verified = 0;  // blocks whose page changed and whose bytes did not
+    std::uint64_t lookups = 0;   // that missed the quick table
+  };
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+
+ private:
+  static constexpr std::size_t kQuickEntries = 8192;
+  static constexpr std::size_t kMostBlocks = 1U << 17U;
+  static constexpr std::size_t kLongestBlock = 64;  // instructions
+
+  struct Quick {
+    std::uint64_t linear = 0;
+    std::uint32_t generation = 0;
+    CodeMode mode = CodeMode::kReal16;
+    MmuIndex index = MmuIndex::kSupervisor;
+    Block* block = nullptr;
+  };
+  struct Fetched;
+
+  [[nodiscard]] bool is_current(const Block& block) const;
+  [[nodiscard]] static bool is_current(const Block::Source& source);
+  Block& find(std::uint64_t linear);
+  void decode(Block& block, const Fetched& from) const;
+  bool verify(Block& block, const Fetched& from) const;
+
+  Cpu& cpu_;
+  NativeStubs& stubs_;
+  std::unique_ptr<Decoder> decoder_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Block>> blocks_;  // by gpa and mode
+  std::array<Quick, kQuickEntries> quick_;
+  Statistics statistics_;
+};
+
+}  // namespace doppel::accel::soft

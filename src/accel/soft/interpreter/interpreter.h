@@ -1,0 +1,65 @@
+// The run loop: blocks of decoded instructions, and between them everything that may come in between: events,
+// interrupt windows, single steps, breakpoints, requests of other threads.
+#pragma once
+
+#include <cstdint>
+
+#include "accel/exit.h"
+#include "accel/soft/interpreter/code_cache.h"
+#include "accel/soft/interpreter/cpu.h"
+#include "accel/soft/interpreter/native_stub.h"
+
+namespace doppel::accel::soft {
+
+class Interpreter {
+ public:
+  explicit Interpreter(Cpu& cpu) : cpu_(cpu), cache_(cpu, stubs_) {}
+
+  /// Runs until something needs the outside, at most BUDGET instructions (then kBudget; 0: without end). Never
+  /// StopReason::kNone. The caller is inside the machine's rendezvous.
+  ///   kBus         cpu.bus.pending() waits for its answer
+  ///   kHalt        HLT or the like, RIP behind it
+  ///   kShutdown    triple fault
+  ///   kDebug       debug_exit() says what
+  ///   kKick        cpu.kicked was set; it is cleared
+  ///   kIrqWindow   cpu.irq_window_wanted, and an interrupt would be accepted
+  StopReason run(std::uint64_t budget = 0);
+  /// Finishes the instruction whose bus accesses were answered, and nothing else. kBus: it has another one; kNone:
+  /// done.
+  StopReason finish_instruction();
+
+  [[nodiscard]] const DebugExit& debug_exit() const { return debug_exit_; }
+  [[nodiscard]] bool accepts_interrupt() const;
+  /// The CPUID table or memory's contents changed behind the CPU's back.
+  void forget_code() { cache_.reset(); }
+
+  struct Statistics {
+    std::uint64_t instructions = 0;
+    std::uint64_t blocks = 0;
+    std::uint64_t faults = 0;
+    std::uint64_t interrupts = 0;
+  };
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  [[nodiscard]] const CodeCache::Statistics& code_statistics() const { return cache_.statistics(); }
+
+ private:
+  StopReason serve_attention();
+  StopReason deliver_events();
+  [[nodiscard]] bool must_step() const;
+  StopReason run_block();
+  StopReason step();
+  bool check_code_breakpoints();
+  StopReason after_instruction(bool single_step);
+  StopReason take_fault(const Fault& fault);
+  StopReason report_debug(std::uint8_t vector, std::uint64_t dr6);
+  StopReason take_stop();
+
+  Cpu& cpu_;
+  NativeStubs stubs_;
+  CodeCache cache_;
+  DebugExit debug_exit_;
+  Statistics statistics_;
+  std::uint64_t remaining_ = 0;
+};
+
+}  // namespace doppel::accel::soft
