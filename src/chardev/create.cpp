@@ -41,7 +41,7 @@ struct Maker {
 
 }  // namespace
 
-Result<std::unique_ptr<Chardev>> create_chardev(const ChardevConfig& config, event::Loop& loop, Logger log) {
+Result<std::unique_ptr<Chardev>> create_chardev(const ChardevConfig& config, event::Loop& loop, const Logger& log) {
   if (auto checked = check_chardev_config(config); !checked)
     return std::unexpected(std::move(checked).error().wrap(fmt::format("chardev '{}'", config.id)));
   DOPPEL_ASSIGN(std::unique_ptr<ChardevBase> made, std::visit(Maker{config, loop, log}, config.backend));

@@ -16,7 +16,7 @@
 namespace doppel::chardev {
 
 /// Makes the backend that CONFIG describes, with mux=on inside a MuxChardev. On LOOP's thread, or before it runs.
-Result<std::unique_ptr<Chardev>> create_chardev(const ChardevConfig& config, event::Loop& loop, Logger log);
+Result<std::unique_ptr<Chardev>> create_chardev(const ChardevConfig& config, event::Loop& loop, const Logger& log);
 
 /// All backends of a machine by id, and who uses them. Loop's thread.
 class ChardevSet {

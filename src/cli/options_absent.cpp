@@ -53,6 +53,8 @@ Result<> switch_off(CommandLine& line, std::string_view) {
   return {};
 }
 
+// Functions, and named like them.
+// NOLINTBEGIN(readability-identifier-naming)
 constexpr auto refuse_disk = refuse<"disks are not there yet; boot with '-kernel FILE'">;
 constexpr auto refuse_network = refuse<"network devices are not there yet; write '-nic none'">;
 constexpr auto refuse_display = refuse<"there is no display yet; write '-display none'">;
@@ -69,6 +71,7 @@ constexpr auto net_list = empty_list_or<"Supported NIC models:", note_network>;
 constexpr auto netdev_list = empty_list_or<"Available netdev backend types:", refuse_network>;
 constexpr auto drive_list = empty_list_or<"Supported formats:", refuse_disk>;
 constexpr auto audio_list = empty_list_or<"Available audio drivers:", note_sound>;
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace
 

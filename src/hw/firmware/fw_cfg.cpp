@@ -73,7 +73,7 @@ struct FwCfg::Descriptor {
   memory::GuestPhysAddr address;
 };
 
-FwCfg::FwCfg(std::optional<memory::DmaSpace> dma, Logger log) : dma_(std::move(dma)), log_(std::move(log)) {
+FwCfg::FwCfg(std::optional<memory::DmaSpace> dma, Logger log) : dma_(dma), log_(std::move(log)) {
   add(FwCfgKey::kSignature, text_bytes(kFwCfgSignature));
   add_number(FwCfgKey::kId, kFwCfgIdTraditional | (dma_ ? kFwCfgIdDma : 0U));
   reset();
