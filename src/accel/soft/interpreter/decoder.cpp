@@ -12,7 +12,8 @@ namespace doppel::accel::soft {
 
 namespace {
 
-using OperationTable = std::array<Selector, ZYDIS_MNEMONIC_MAX_VALUE + 1>;
+/// The selectors of each mnemonic, the last table's first.
+using OperationTable = std::array<std::array<Selector, 3>, ZYDIS_MNEMONIC_MAX_VALUE + 1>;
 
 OperationTable collect_operations() {
   OperationTable table{};
@@ -20,7 +21,11 @@ OperationTable collect_operations() {
        {arithmetic_operations(), multiply_operations(), shift_operations(), bit_operations(), move_operations(),
         stack_operations(), string_operations(), branch_operations(), flag_operations(), io_operations(),
         segment_operations(), far_operations(), system_operations(), extended_state_operations()})
-    for (const OperationRow& row : rows) table[row.mnemonic] = row.select;
+    for (const OperationRow& row : rows) {
+      auto& selectors = table[row.mnemonic];
+      std::shift_right(selectors.begin(), selectors.end(), 1);
+      selectors.front() = row.select;
+    }
   return table;
 }
 
@@ -194,9 +199,12 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeMode mode,
 Handler Decoder::select(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOperand> operands,
                         CodeMode mode, const std::uint8_t* bytes, Instruction& instruction) const {
   const Decoded decoded{.zydis = zydis, .operands = operands, .mode = mode};
-  if (const Selector selector = operations()[zydis.mnemonic]; selector != nullptr)
-    return selector(decoded, instruction);
-  return stubs_.select(decoded, bytes, instruction);
+  const auto& selectors = operations()[zydis.mnemonic];
+  if (selectors.front() == nullptr) return stubs_.select(decoded, bytes, instruction);
+  for (const Selector selector : selectors)
+    if (const Handler handler = selector != nullptr ? selector(decoded, instruction) : nullptr; handler != nullptr)
+      return handler;
+  return nullptr;
 }
 
 }  // namespace doppel::accel::soft

@@ -30,6 +30,9 @@ struct Decoded {
 /// Chooses the function for DECODED. INSTRUCTION comes with its fields filled in by the rules below; a selector may
 /// change them. Null: #UD.
 ///
+/// Where several tables have rows for a mnemonic (MOV means registers, segment registers and control registers), the
+/// later table's is asked first and leaves what is not its own to the earlier one by returning null.
+///
 /// Register operands: without a memory operand RM is the first explicit general register and REG the second; with one,
 /// REG is the first general register. IMM is the (last) immediate, sign-extended, EXTRA the one before it.
 /// OPERAND_SIZE is the first explicit operand's, ADDRESS_SIZE the effective one.
