@@ -204,7 +204,9 @@ Handler Decoder::select(const ZydisDecodedInstruction& zydis, std::span<const Zy
   for (const Selector selector : selectors)
     if (const Handler handler = selector != nullptr ? selector(decoded, instruction) : nullptr; handler != nullptr)
       return handler;
-  return nullptr;
+  // Names of string operations and of SSE2 instructions at once.
+  const bool may_be_sse = zydis.mnemonic == ZYDIS_MNEMONIC_MOVSD || zydis.mnemonic == ZYDIS_MNEMONIC_CMPSD;
+  return may_be_sse ? stubs_.select(decoded, bytes, instruction) : nullptr;
 }
 
 }  // namespace doppel::accel::soft
