@@ -41,6 +41,10 @@ class DirtyBitmap {
   /// the end are left out.
   [[nodiscard]] std::vector<std::uint64_t> take(DirtyClient client, std::uint64_t first_page, std::uint64_t pages);
   [[nodiscard]] bool test(DirtyClient client, std::uint64_t page) const;
+  /// The word with PAGE's bit (page % 64), for who asks all the time. CLIENT has started once; valid as long as this.
+  [[nodiscard]] const std::atomic<std::uint64_t>& word_of(DirtyClient client, std::uint64_t page) const {
+    return words(client)[page / 64];
+  }
 
  private:
   [[nodiscard]] std::uint64_t word_count() const;

@@ -22,9 +22,12 @@ std::uint64_t key_of(std::uint64_t gpa, CodeMode mode) {
 
 Block::Source source_of(const FetchTarget& target) {
   if (target.slot == nullptr) return {};
+  const std::atomic<std::uint32_t>& version = target.slot->page(target.gpa).version;
   return {.slot = target.slot,
           .gpa = target.gpa,
-          .version = target.slot->page(target.gpa).version.load(std::memory_order_acquire)};
+          .version = version.load(std::memory_order_acquire),
+          .current_version = &version,
+          .host_write = target.slot->host_write_mark(target.gpa)};
 }
 
 /// The SIZE code bytes behind TARGET, which stay in its page.
@@ -61,8 +64,9 @@ void CodeCache::reset() {
 
 bool CodeCache::is_current(const Block::Source& source) {
   if (source.slot == nullptr) return false;
-  if (source.slot->take_host_write(source.gpa)) return false;
-  return source.slot->page(source.gpa).version.load(std::memory_order_acquire) == source.version;
+  if (source.host_write.set()) [[unlikely]]
+    source.slot->take_host_write(source.gpa);
+  return source.current_version->load(std::memory_order_acquire) == source.version;
 }
 
 bool CodeCache::is_current(const Block& block) const {

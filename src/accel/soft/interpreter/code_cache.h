@@ -30,6 +30,8 @@ struct Block {
     const RamSlot* slot = nullptr;  // null: not from RAM, never valid twice
     std::uint64_t gpa = 0;
     std::uint32_t version = 0;
+    const std::atomic<std::uint32_t>* current_version = nullptr;
+    RamSlot::HostWriteMark host_write;
   };
   Source first;
   Source second;  // of the page that the last instruction reaches into

@@ -29,6 +29,7 @@ void check_fetch(const Cpu& cpu, std::uint64_t length) {
 StopReason Interpreter::run(std::uint64_t budget) {
   remaining_ = budget == 0 ? ~std::uint64_t{0} : budget;
   if (!cpu_.machine.ram.host_writes_are_marked()) cache_.reset();
+  forget_stale_code();
   while (true) {
     try {
       if (cpu_.attention.load(std::memory_order_relaxed))
@@ -65,12 +66,19 @@ StopReason Interpreter::finish_instruction() {
 StopReason Interpreter::serve_attention() {
   cpu_.attention.store(false, std::memory_order_relaxed);
   cpu_.machine.rendezvous.safepoint();
+  forget_stale_code();
   // An instruction whose access was answered is finished first: the answer cannot be asked for twice.
   if (!cpu_.bus.empty()) {
     cpu_.attention.store(cpu_.kicked.load(std::memory_order_acquire), std::memory_order_relaxed);
     return step();
   }
   return cpu_.kicked.exchange(false, std::memory_order_acq_rel) ? StopReason::kKick : StopReason::kNone;
+}
+
+/// Blocks refer to memory slots, which come and go while no CPU is inside.
+void Interpreter::forget_stale_code() {
+  const std::uint64_t layout = cpu_.machine.ram.layout();
+  if (std::exchange(memory_layout_, layout) != layout) cache_.reset();
 }
 
 bool Interpreter::accepts_interrupt() const {

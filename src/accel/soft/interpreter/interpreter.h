@@ -44,6 +44,7 @@ class Interpreter {
 
  private:
   StopReason serve_attention();
+  void forget_stale_code();
   StopReason deliver_events();
   [[nodiscard]] bool must_step() const;
   StopReason run_block();
@@ -60,6 +61,7 @@ class Interpreter {
   DebugExit debug_exit_;
   Statistics statistics_;
   std::uint64_t remaining_ = 0;
+  std::uint64_t memory_layout_ = 0;  // of GuestRam, when the code cache last knew it
 };
 
 }  // namespace doppel::accel::soft

@@ -47,21 +47,27 @@ void RamSlot::set_logs(bool on) {
 
 bool RamSlot::take_host_write(std::uint64_t gpa) const {
   if (slot_.dirty == nullptr) return false;
-  const std::uint64_t bitmap_page = (slot_.dirty_offset + (gpa - slot_.address.value)) >> 12U;
-  if (!slot_.dirty->test(memory::DirtyClient::kCode, bitmap_page)) return false;
+  if (!slot_.dirty->test(memory::DirtyClient::kCode, bitmap_page(gpa))) return false;
   // Before the bit is cleared: another processor that finds it clear must see the version moved. And after: what was
   // decoded in between may have missed a write whose mark was cleared here.
   page(gpa).version.fetch_add(1, std::memory_order_acq_rel);
-  (void)slot_.dirty->take(memory::DirtyClient::kCode, bitmap_page, 1);
+  (void)slot_.dirty->take(memory::DirtyClient::kCode, bitmap_page(gpa), 1);
   page(gpa).version.fetch_add(1, std::memory_order_acq_rel);
   return true;
+}
+
+RamSlot::HostWriteMark RamSlot::host_write_mark(std::uint64_t gpa) const {
+  static constexpr std::atomic<std::uint64_t> kNothing{0};
+  if (slot_.dirty == nullptr) return {.word = &kNothing, .mask = 0};
+  const std::uint64_t page = bitmap_page(gpa);
+  return {.word = &slot_.dirty->word_of(memory::DirtyClient::kCode, page), .mask = std::uint64_t{1} << (page % 64)};
 }
 
 bool RamSlot::note_store(std::uint64_t gpa) const {
   PageState& state = page(gpa);
   state.dirty.store(true, std::memory_order_release);
   if (!state.holds_code.load(std::memory_order_acquire)) return false;
-  // In this order: whoever still finds HOLDS_CODE set, and relies on it, has read the old version.
+  // In this order: who reads the new version and then HOLDS_CODE finds it cleared, and sets it again (see mark_code()).
   state.holds_code.store(false, std::memory_order_release);
   state.version.fetch_add(1, std::memory_order_acq_rel);
   return true;

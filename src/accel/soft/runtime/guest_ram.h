@@ -47,6 +47,13 @@ class RamSlot {
   [[nodiscard]] bool host_writes_are_marked() const { return slot_.dirty != nullptr; }
   /// Has the host written to GPA's page since this last said so? Then the page's version has moved on.
   bool take_host_write(std::uint64_t gpa) const;
+  /// Where that is seen from afar: a word that is not zero in MASK's bit. A word of zeros if the host tells nothing.
+  struct HostWriteMark {
+    const std::atomic<std::uint64_t>* word = nullptr;
+    std::uint64_t mask = 0;
+    [[nodiscard]] bool set() const { return (word->load(std::memory_order_acquire) & mask) != 0; }
+  };
+  [[nodiscard]] HostWriteMark host_write_mark(std::uint64_t gpa) const;
 
   /// A guest store reached GPA's page: for the dirty log, and for whoever decoded code there. True: it held code.
   bool note_store(std::uint64_t gpa) const;
@@ -57,6 +64,9 @@ class RamSlot {
 
  private:
   void set_logs(bool on);
+  [[nodiscard]] std::uint64_t bitmap_page(std::uint64_t gpa) const {
+    return (slot_.dirty_offset + (gpa - slot_.address.value)) >> 12U;
+  }
 
   MemorySlot slot_;
   std::atomic<bool> logs_{false};
