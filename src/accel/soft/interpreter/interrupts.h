@@ -1,0 +1,34 @@
+// Interrupts and exceptions on their way into the guest (SDM 3A chapter 6; INT n in 2A).
+#pragma once
+
+#include <cstdint>
+
+#include "accel/soft/interpreter/cpu.h"
+
+namespace doppel::accel::soft {
+
+enum class EventKind : std::uint8_t {
+  kException,
+  kExternalInterrupt,
+  kNmi,
+  kSoftwareInterrupt,   // INT n
+  kSoftwareException,   // INT3, INTO
+  kPrivilegedSoftware,  // INT1
+};
+
+struct Event {
+  EventKind kind = EventKind::kException;
+  std::uint8_t vector = 0;
+  bool has_error_code = false;
+  std::uint32_t error_code = 0;
+};
+
+/// Enters the handler of EVENT; RIP is what the handler returns to. Throws Fault if delivery itself faults, and then
+/// nothing has changed but for a task switch that was under way: RIP and instruction_start are the new task's.
+void deliver(Cpu& cpu, const Event& event);
+
+/// Delivers FAULT of the instruction at RIP, and what that leads to, up to a double fault (SDM 3A table 6-5). False:
+/// triple fault, the processor shuts down.
+[[nodiscard]] bool deliver_fault(Cpu& cpu, const Fault& fault);
+
+}  // namespace doppel::accel::soft
