@@ -16,6 +16,7 @@
 #include "accel/soft/interpreter/bus_log.h"
 #include "accel/soft/interpreter/fault.h"
 #include "accel/soft/interpreter/fpu_state.h"
+#include "accel/soft/interpreter/guest_clock.h"
 #include "accel/soft/interpreter/instruction.h"
 #include "accel/soft/interpreter/msr_file.h"
 #include "accel/soft/mmu/tlb.h"
@@ -37,6 +38,8 @@ struct Machine {
   GuestRam ram;
   Rendezvous rendezvous;
   std::vector<Cpu*> cpus;  // changed in exclusive() alone
+  MsrExits msr_exits;
+  GuestClock clock;
 
   void add(Cpu& cpu);
   void remove(Cpu& cpu);
@@ -171,7 +174,10 @@ class Cpu {
   /// host LOCK prefix inside it is the guest's. ATOMIC: nobody sees a state in between, wherever the operand lies.
   template <class T, class Operation>
   void modify(x86::SegmentName name, std::uint64_t offset, bool atomic, Operation operation) {
-    const std::uint64_t address = linear<AccessKind::kWrite>(name, offset, sizeof(T));
+    modify_linear<T>(linear<AccessKind::kWrite>(name, offset, sizeof(T)), atomic, operation);
+  }
+  template <class T, class Operation>
+  void modify_linear(std::uint64_t address, bool atomic, Operation operation) {
     const TlbEntry& entry = tlb.entry(mmu_index, address);
     if (entry.write_tag == tag(address, sizeof(T))) [[likely]]
       return operation(*host_pointer<Place<T>>(entry, address));
@@ -236,6 +242,11 @@ class Cpu {
   void store_system(std::uint64_t address, T value) {
     const ImplicitSupervisor guard(*this);
     store_linear<T>(long_mode ? address : address & 0xffff'ffffU, value);
+  }
+  template <class T, class Operation>
+  void modify_system(std::uint64_t address, Operation operation) {
+    const ImplicitSupervisor guard(*this);
+    modify_linear<T>(long_mode ? address : address & 0xffff'ffffU, true, operation);
   }
   void probe_system(std::uint64_t address, std::uint64_t size, AccessKind kind) {
     const ImplicitSupervisor guard(*this);
