@@ -22,11 +22,10 @@ std::uint64_t key_of(std::uint64_t gpa, CodeMode mode) {
 
 Block::Source source_of(const FetchTarget& target) {
   if (target.slot == nullptr) return {};
-  const std::atomic<std::uint32_t>& version = target.slot->page(target.gpa).version;
   return {.slot = target.slot,
           .gpa = target.gpa,
-          .version = version.load(std::memory_order_acquire),
-          .current_version = &version,
+          .version = target.version,
+          .current_version = &target.slot->page(target.gpa).version,
           .host_write = target.slot->host_write_mark(target.gpa)};
 }
 
@@ -47,6 +46,7 @@ std::size_t copy_code(Cpu& cpu, const FetchTarget& target, std::size_t size, std
 struct CodeCache::Fetched {
   std::uint64_t linear = 0;
   FetchTarget first;
+  std::uint32_t generation = 0;  // of the TLB, when FIRST was found
   Block::Source first_source;
   std::array<std::uint8_t, kPage + kLongestInstruction> bytes;
   std::size_t in_page = 0;  // bytes of the first page
@@ -95,26 +95,29 @@ Block& CodeCache::find(std::uint64_t linear) {
   Fetched from;
   from.linear = linear;
   from.first = fetch_page(cpu_, linear);
-  const std::uint64_t key = key_of(from.first.gpa, cpu_.code_mode);
-  const auto found = blocks_.find(key);
+  auto found = blocks_.find(key_of(from.first.gpa, cpu_.code_mode));
   // A block over two pages depends on where the second one is mapped now; it is made anew, which is seldom.
   if (found != blocks_.end() && !found->second->crosses && is_current(*found->second)) return *found->second;
-  if (from.first.slot != nullptr) mark_code(cpu_, from.first.gpa);
-  // The version before the bytes: a write in between makes the block stale, not wrong.
+  // May wait for other vCPUs, after which the address may lead elsewhere.
+  from.first = fetch_code(cpu_, linear);
+  from.generation = cpu_.tlb.generation();
+  const std::uint64_t key = key_of(from.first.gpa, cpu_.code_mode);
+  found = blocks_.find(key);
   from.first_source = source_of(from.first);
   from.in_page = copy_code(cpu_, from.first, kPage - offset_in_page(linear), from.bytes.data());
   if (found != blocks_.end() && verify(*found->second, from)) {
     ++statistics_.verified;
     return *found->second;
   }
+  auto fresh = std::make_unique<Block>();
+  decode(*fresh, from);
   if (blocks_.size() >= kMostBlocks) {
     blocks_.clear();
     quick_.fill({});
   }
+  // The old one may be what ran last: RIP is looked up between blocks only, so nothing refers to it any more. But the
+  // quick table may, by other linear addresses.
   std::unique_ptr<Block>& place = blocks_[key];
-  // The old one may be what runs right now: RIP is looked up between blocks only, so nothing refers to it any more.
-  auto fresh = std::make_unique<Block>();
-  decode(*fresh, from);
   if (place != nullptr)
     *place = std::move(*fresh);
   else
@@ -147,9 +150,10 @@ void CodeCache::decode(Block& block, const Fetched& from) const {
     std::array<std::uint8_t, 2 * kLongestInstruction> bytes{};
     std::copy_n(from.bytes.begin(), from.in_page, bytes.begin());
     const std::uint64_t next = (from.linear & ~(kPage - 1)) + kPage;
-    const FetchTarget second = fetch_page(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
-    if (second.slot != nullptr) mark_code(cpu_, second.gpa);
+    const FetchTarget second = fetch_code(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
     block.second = source_of(second);
+    // Slots may have changed while other vCPUs were waited for: then good for once, as code outside of RAM is.
+    if (cpu_.tlb.generation() != from.generation) block.first.slot = nullptr;
     block.crosses = true;
     const std::size_t more = copy_code(cpu_, second, kLongestInstruction, bytes.data() + from.in_page);
     Instruction instruction;

@@ -12,6 +12,7 @@
 
 #include "accel/soft/interpreter/decoder.h"
 #include "accel/soft/interpreter/instruction.h"
+#include "accel/soft/mmu/tlb.h"
 #include "accel/soft/runtime/guest_ram.h"
 
 namespace doppel::accel::soft {

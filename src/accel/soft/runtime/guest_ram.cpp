@@ -109,6 +109,7 @@ Result<> GuestRam::set(const MemorySlot& slot) {
     if (other.get() != old && overlap(other->slot(), slot))
       return fail(ErrorKind::kAlreadyExists, "memory slots {} and {} overlap", other->slot().slot, slot.slot);
   if (old != nullptr && old->slot().address == slot.address) {
+    if (old->slot().dirty != slot.dirty || old->slot().dirty_offset != slot.dirty_offset) ++layout_;
     old->adopt(slot);
     refresh();
     return {};
