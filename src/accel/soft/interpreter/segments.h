@@ -20,13 +20,16 @@ constexpr std::uint32_t selector_error(std::uint16_t selector) {
   return selector & 0xfffcU;
 }
 
+/// Tells kTssBusy from kTssAvailable, and so with the 16-bit types.
+inline constexpr std::uint8_t kTssBusyBit = 2;
+
 /// What stands in the GDT or LDT.
 struct Descriptor {
   std::uint16_t selector = 0;
   std::uint64_t address = 0;  // linear
   std::uint64_t low = 0;
   std::uint64_t high = 0;  // IA-32e mode's second half of system descriptors
-  x86::Segment segment;    // as decoded; gates: see gate()
+  x86::Segment segment;    // as decoded; means little for gates
 
   [[nodiscard]] bool is_system() const { return !segment.code_or_data; }
   [[nodiscard]] bool is_code() const { return segment.code_or_data && (segment.type & x86::segment_type::kCode) != 0; }
@@ -34,6 +37,12 @@ struct Descriptor {
   [[nodiscard]] bool is_conforming_code() const {
     return is_code() && (segment.type & x86::segment_type::kConforming) != 0;
   }
+  /// A TSS that can be entered; the 16-bit kind is unknown in IA-32e mode.
+  [[nodiscard]] bool is_available_tss(bool long_mode) const {
+    return is_system() && (segment.type == x86::kTssAvailable || (segment.type == x86::kTss16Available && !long_mode));
+  }
+  /// IA-32e mode: the second half's type field, which must be zero.
+  [[nodiscard]] bool has_reserved_bits() const { return (high >> 40 & 0x1fU) != 0; }
   [[nodiscard]] bool is_readable() const { return is_data() || (is_code() && (segment.type & 2U) != 0); }
   [[nodiscard]] bool is_writable_data() const { return is_data() && (segment.type & 2U) != 0; }
 };
