@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "accel/exit.h"
@@ -19,6 +20,7 @@ struct BusAccess {
   std::uint8_t size = 0;  // bytes, 1 to 8
   std::uint64_t value = 0;
   std::uint8_t fault = 0;  // kMsr: #GP instead
+  std::uint32_t count = 0;  // kPort: if not 0, so many elements in BusLog::block() instead of VALUE
 };
 
 class BusLog {
@@ -35,6 +37,8 @@ class BusLog {
   /// The instruction begins anew for another reason, such as a fault after some accesses.
   void rewind() { cursor_ = 0; }
   [[nodiscard]] bool empty() const { return accesses_.empty(); }
+  /// The elements of a string access, of which an instruction makes one at a time.
+  [[nodiscard]] std::span<std::byte> block() { return block_; }
   /// The instruction is done.
   void clear() {
     accesses_.clear();
@@ -43,6 +47,7 @@ class BusLog {
   }
 
  private:
+  std::array<std::byte, 1024> block_;
   std::vector<BusAccess> accesses_;
   std::size_t cursor_ = 0;
   bool pending_ = false;

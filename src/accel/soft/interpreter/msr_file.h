@@ -2,8 +2,10 @@
 // TSC, FS and GS base) are kept where they act.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "x86/msr.h"
 
@@ -28,12 +30,23 @@ struct MsrFile {
   std::array<std::uint64_t, 11> mtrr_fixed{};
   std::uint64_t spec_ctrl = 0;
   std::uint64_t xss = 0;
-  std::uint64_t debug_ctl = 0;
+  std::uint64_t hwcr = 0;  // AMD
   std::uint64_t mcg_status = 0;
   std::uint64_t mcg_ctl = 0;
   std::array<std::uint64_t, std::size_t{4} * x86::msr::kMcBankCount> machine_check{};
   std::uint64_t kvm_system_time = 0;
   std::uint64_t kvm_wall_clock = 0;
+  // What the processor is said to be: guests read these, the host alone sets them.
+  std::uint64_t arch_capabilities = 0;
+  std::uint64_t core_capabilities = 0;
+  std::uint64_t perf_capabilities = 0;
+};
+
+/// The registers that the guest's RDMSR and WRMSR leave run() for. Changed in Rendezvous::exclusive() alone.
+struct MsrExits {
+  std::vector<std::uint32_t> indexes;  // sorted
+  bool unknown = false;                // and those that nobody here knows
+  [[nodiscard]] bool contains(std::uint32_t index) const { return std::ranges::binary_search(indexes, index); }
 };
 
 }  // namespace doppel::accel::soft
