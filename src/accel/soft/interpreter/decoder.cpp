@@ -19,8 +19,8 @@ OperationTable collect_operations() {
   OperationTable table{};
   for (const auto rows :
        {arithmetic_operations(), multiply_operations(), shift_operations(), bit_operations(), move_operations(),
-        stack_operations(), string_operations(), branch_operations(), flag_operations(), io_operations(),
-        segment_operations(), far_operations(), system_operations(), extended_state_operations()})
+        exchange_operations(), stack_operations(), string_operations(), branch_operations(), flag_operations(),
+        io_operations(), segment_operations(), far_operations(), system_operations(), extended_state_operations()})
     for (const OperationRow& row : rows) {
       auto& selectors = table[row.mnemonic];
       std::shift_right(selectors.begin(), selectors.end(), 1);

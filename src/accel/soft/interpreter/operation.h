@@ -59,12 +59,13 @@ std::span<const OperationRow> arithmetic_operations();  // ADD ... CMP, INC, NEG
 std::span<const OperationRow> multiply_operations();    // MUL, IMUL, DIV, IDIV, decimal adjust
 std::span<const OperationRow> shift_operations();       // SHL ... RCR, SHLD, SHRD
 std::span<const OperationRow> bit_operations();         // BT, BTS, BTR, BTC, BSF, BSR, SETcc
-std::span<const OperationRow> move_operations();    // MOV, MOVZX, CMOVcc, XCHG, XADD, CMPXCHG, BSWAP, CBW, LEA, XLAT
-std::span<const OperationRow> stack_operations();   // PUSH, POP, PUSHA, ENTER, LEAVE, PUSHF
-std::span<const OperationRow> string_operations();  // MOVS, STOS, LODS, CMPS, SCAS
-std::span<const OperationRow> branch_operations();  // JMP, Jcc, CALL, RET near, LOOP, JCXZ
-std::span<const OperationRow> flag_operations();    // CLC, CMC, CLI, STI, CLD, LAHF, SAHF
-std::span<const OperationRow> io_operations();      // IN, OUT, INS, OUTS
+std::span<const OperationRow> move_operations();        // MOV, MOVZX, CMOVcc, BSWAP, CBW, LEA, XLAT, NOP, MFENCE
+std::span<const OperationRow> exchange_operations();    // XCHG, XADD, CMPXCHG, CMPXCHG16B
+std::span<const OperationRow> stack_operations();       // PUSH, POP, PUSHA, ENTER, LEAVE, PUSHF
+std::span<const OperationRow> string_operations();      // MOVS, STOS, LODS, CMPS, SCAS
+std::span<const OperationRow> branch_operations();      // JMP, Jcc, CALL, RET near, LOOP, JCXZ
+std::span<const OperationRow> flag_operations();        // CLC, CMC, CLI, STI, CLD, LAHF, SAHF
+std::span<const OperationRow> io_operations();          // IN, OUT, INS, OUTS
 std::span<const OperationRow>
 segment_operations();                            // MOV and POP Sreg, LDS, LGDT, LLDT, LTR, LAR, LSL, VERR, ARPL, SWAPGS
 std::span<const OperationRow> far_operations();  // JMP, CALL, RET far, IRET, INT, INTO, INT3, BOUND, SYSCALL, SYSENTER
