@@ -1,0 +1,31 @@
+// Exceptions that the host's processor raises for a guest's instruction in generated code, caught as signals.
+//
+// Generated code says which of its instructions may fault and where it goes on then. A signal from anywhere else goes
+// the way that it went before.
+#pragma once
+
+#include <cstdint>
+
+namespace doppel::accel::soft {
+
+/// INSTRUCTION may raise an exception of its own (not #PF); then execution goes on at RESUME, with all registers, MXCSR
+/// and x87 state as they were left.
+struct GuardedInstruction {
+  std::uintptr_t instruction = 0;
+  std::uintptr_t resume = 0;
+};
+
+inline constexpr int kNoTrap = -1;
+
+/// What the signal handlers find out from. One for each thread; a handler can use nothing else.
+struct HostFaultSlot {
+  const GuardedInstruction* guarded = nullptr;  // the one that this thread may be about to execute
+  int trap = kNoTrap;                           // the host's vector, set by the handler (SDM 3A table 6-1)
+};
+extern constinit thread_local HostFaultSlot host_fault_slot;
+
+/// Installs handlers for SIGFPE, SIGSEGV, SIGBUS and SIGILL in front of those there are. Once per process; again is
+/// harmless.
+void install_host_fault_handlers();
+
+}  // namespace doppel::accel::soft
