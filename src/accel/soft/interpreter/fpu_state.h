@@ -16,6 +16,8 @@ struct FpuState {
   alignas(64) std::array<std::array<std::byte, 64>, 32> vector{};  // ZMM0-31; XMM and YMM are their low parts
   std::array<std::uint64_t, 8> mask{};                             // k0-k7
   std::uint32_t pkru = 0;
+  std::uint16_t fcs = 0;  // selectors of the x87 instruction and operand pointers
+  std::uint16_t fds = 0;
 
   template <class T>
   [[nodiscard]] T legacy_field(std::size_t offset) const {
@@ -40,8 +42,16 @@ struct FpuState {
   [[nodiscard]] std::uint32_t mxcsr() const { return legacy_field<std::uint32_t>(kMxcsr); }
   void set_mxcsr(std::uint32_t value) { set_legacy_field(kMxcsr, value); }
 
-  /// As after RESET (SDM 1 13.6): FCW 037f... is INIT's; reset leaves 0040. All else zero, MXCSR 1f80.
+  static constexpr std::uint32_t kInitialMxcsr = 0x1f80;
+
+  /// As after RESET (SDM 3A table 9-1): FCW 0040, x87 registers +0.0, MXCSR 1f80, all else zero.
   void reset();
+  /// As FNINIT leaves x87 state, the registers zero: its initial configuration (SDM 1 13.6).
+  void init_x87();
+  /// Loads FCW and FSW as the processor does: reserved bits keep their values, ES and B follow from the exceptions.
+  void set_x87_words(std::uint16_t fcw, std::uint16_t fsw);
+  /// An unmasked x87 exception waits for the next waiting instruction (SDM 1 8.6).
+  [[nodiscard]] bool x87_exception_pending() const { return (legacy_field<std::uint16_t>(kFsw) & 0x80U) != 0; }
 };
 
 }  // namespace doppel::accel::soft

@@ -22,8 +22,8 @@ class CodeMemory {
   }
   ~CodeMemory();
 
-  /// Puts CODE, which must not care where it is, at the next 16-byte boundary and returns where it may be executed; null
-  /// if there is no room.
+  /// Puts CODE, which must not care where it is, at the next 16-byte boundary and returns where it may be executed;
+  /// null if there is no room.
   [[nodiscard]] const std::byte* append(std::span<const std::uint8_t> code);
   /// Forgets everything. No thread may be inside, and none may get there again.
   void clear();

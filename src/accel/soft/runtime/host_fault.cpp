@@ -37,7 +37,7 @@ void pass_on(int signal, siginfo_t* info, void* context) {
   if ((previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(signal, info, context);
   if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) return previous.sa_handler(signal);
   // The instruction is executed again and faults again, with nobody in the way; a signal sent by somebody is gone.
-  struct sigaction fallback {};
+  struct sigaction fallback{};
   fallback.sa_handler = SIG_DFL;
   ::sigaction(signal, &fallback, nullptr);
   if (info->si_code <= 0) ::raise(signal);
@@ -58,7 +58,7 @@ void install_host_fault_handlers() {
   static std::once_flag once;
   std::call_once(once, [] {
     for (std::size_t i = 0; i < kSignals.size(); ++i) {
-      struct sigaction action {};
+      struct sigaction action{};
       action.sa_sigaction = handle;
       action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
       ::sigemptyset(&action.sa_mask);

@@ -1,0 +1,40 @@
+#include "accel/soft/interpreter/unstubbed.h"
+
+#include <algorithm>
+
+#include "accel/soft/interpreter/availability.h"
+
+namespace doppel::accel::soft {
+
+namespace {
+
+/// Clears the registers that the mode has from byte FIRST on.
+template <unsigned first>
+void zero_vectors(Cpu& cpu, const Instruction&) {
+  require(cpu, requirement::kAvx);
+  const unsigned count = cpu.code_mode == CodeMode::kLong64 ? 16 : 8;
+  for (unsigned n = 0; n < count; ++n)
+    std::fill(cpu.fpu.vector[n].begin() + first, cpu.fpu.vector[n].end(), std::byte{0});
+}
+
+/// Guest memory is coherent; what remains is a one-byte read's checks (SDM 2A CLFLUSH).
+void write_back_line(Cpu& cpu, const Instruction& i) {
+  const std::uint64_t address = cpu.linear<AccessKind::kRead>(i.segment, cpu.effective_address(i), 1);
+  cpu.probe(address, 1, AccessKind::kRead);
+}
+
+}  // namespace
+
+Handler select_unstubbed(const Decoded& decoded) {
+  const bool real_mode = decoded.mode == CodeMode::kReal16;  // has no VEX
+  switch (decoded.zydis.mnemonic) {
+    case ZYDIS_MNEMONIC_VZEROALL: return real_mode ? nullptr : zero_vectors<0>;
+    case ZYDIS_MNEMONIC_VZEROUPPER: return real_mode ? nullptr : zero_vectors<16>;
+    case ZYDIS_MNEMONIC_CLFLUSH:
+    case ZYDIS_MNEMONIC_CLFLUSHOPT:
+    case ZYDIS_MNEMONIC_CLWB: return write_back_line;
+    default: return nullptr;
+  }
+}
+
+}  // namespace doppel::accel::soft
