@@ -246,10 +246,6 @@ constexpr std::array kRows = {
     OperationRow{ZYDIS_MNEMONIC_PREFETCHT2, always<nop>},
     OperationRow{ZYDIS_MNEMONIC_PREFETCHW, always<nop>},
     OperationRow{ZYDIS_MNEMONIC_PREFETCHWT1, always<nop>},
-    OperationRow{ZYDIS_MNEMONIC_CLDEMOTE, always<nop>},
-    OperationRow{ZYDIS_MNEMONIC_LFENCE, always<nop>},
-    OperationRow{ZYDIS_MNEMONIC_SFENCE, always<nop>},
-    OperationRow{ZYDIS_MNEMONIC_MFENCE, always<mfence>},
 };
 
 }  // namespace

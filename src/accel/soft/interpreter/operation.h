@@ -59,7 +59,7 @@ std::span<const OperationRow> arithmetic_operations();  // ADD ... CMP, INC, NEG
 std::span<const OperationRow> multiply_operations();    // MUL, IMUL, DIV, IDIV, decimal adjust
 std::span<const OperationRow> shift_operations();       // SHL ... RCR, SHLD, SHRD
 std::span<const OperationRow> bit_operations();         // BT, BTS, BTR, BTC, BSF, BSR, SETcc
-std::span<const OperationRow> move_operations();        // MOV, MOVZX, CMOVcc, BSWAP, CBW, LEA, XLAT, NOP, MFENCE
+std::span<const OperationRow> move_operations();        // MOV, MOVZX, CMOVcc, BSWAP, CBW, LEA, XLAT, NOP
 std::span<const OperationRow> exchange_operations();    // XCHG, XADD, CMPXCHG, CMPXCHG16B
 std::span<const OperationRow> stack_operations();       // PUSH, POP, PUSHA, ENTER, LEAVE, PUSHF
 std::span<const OperationRow> string_operations();      // MOVS, STOS, LODS, CMPS, SCAS
