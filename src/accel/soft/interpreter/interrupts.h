@@ -31,4 +31,8 @@ void deliver(Cpu& cpu, const Event& event);
 /// triple fault, the processor shuts down.
 [[nodiscard]] bool deliver_fault(Cpu& cpu, const Fault& fault);
 
+/// Enters the handler that the interrupt vector table at linear address TABLE names, as real mode and VM86 programs
+/// do. FLAGS is pushed; CLEARED are the flags that do not survive.
+void enter_real_handler(Cpu& cpu, std::uint64_t table, std::uint8_t vector, std::uint64_t flags, std::uint64_t cleared);
+
 }  // namespace doppel::accel::soft

@@ -24,7 +24,8 @@ void store_table(Cpu& cpu, const Instruction& i) {
   const bool wide = cpu.code_mode == CodeMode::kLong64;
   const std::uint64_t size = wide ? 10 : 6;
   const std::uint64_t address = cpu.linear<AccessKind::kWrite>(i.segment, cpu.effective_address(i), size);
-  cpu.probe(address, size, AccessKind::kWrite);
+  cpu.probe(address, 2, AccessKind::kWrite);
+  cpu.probe(address + 2, size - 2, AccessKind::kWrite);
   cpu.store_linear<std::uint16_t>(address, (cpu.*table).limit);
   if (wide)
     cpu.store_linear<std::uint64_t>(address + 2, (cpu.*table).base);
