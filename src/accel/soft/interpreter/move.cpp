@@ -190,13 +190,9 @@ void xlat(Cpu& cpu, const Instruction& i) {
   cpu.set(kAccumulator, cpu.load<std::uint8_t>(i.segment, offset & low_mask(i.address_size * 8U)));
 }
 
-// --- Instructions without effect: hints, and fences that a processor without reordering of its own has done already
-// ---
+// --- Instructions without effect ---
 
 void nop(Cpu&, const Instruction&) {}
-void mfence(Cpu&, const Instruction&) {
-  asm volatile("mfence" : : : "memory");
-}
 
 template <Handler handler>
 Handler always(const Decoded&, Instruction&) {

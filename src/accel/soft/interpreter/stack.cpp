@@ -40,7 +40,7 @@ void push_mem(Cpu& cpu, const Instruction& i) {
   push<T>(cpu, cpu.load<T>(i.segment, cpu.effective_address(i)));
 }
 
-Handler select_push(const Decoded& decoded, Instruction& instruction) {
+Handler select_push(const Decoded& decoded, Instruction&) {
   static constexpr BySize kRegister{nullptr, push_rm<std::uint16_t>, push_rm<std::uint32_t>, push_rm<std::uint64_t>};
   static constexpr BySize kImmediate{nullptr, push_imm<std::uint16_t>, push_imm<std::uint32_t>,
                                      push_imm<std::uint64_t>};
