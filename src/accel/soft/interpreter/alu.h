@@ -25,6 +25,12 @@ inline std::uint16_t ax_of(const Cpu& cpu) {
 #define DOPPEL_LOAD_FLAGS "addb $0x7f, %%al\n\tsahf\n\t"
 #define DOPPEL_STORE_FLAGS "\n\tlahf\n\tseto %%al"
 
+// MNEMONIC with the suffix for an operand of %[size] bytes, where no register tells the assembler. GCC's %z would do,
+// but clang has no such thing.
+#define DOPPEL_SIZED(mnemonic, operands)                                                                \
+  ".if %c[size] == 1\n\t" mnemonic "b " operands "\n\t.elseif %c[size] == 2\n\t" mnemonic "w " operands \
+  "\n\t.elseif %c[size] == 4\n\t" mnemonic "l " operands "\n\t.else\n\t" mnemonic "q " operands "\n\t.endif"
+
 // Each: OPERAND op= SOURCE. value() works on a register's copy and sets CPU's flags. memory() works on guest memory and
 // returns the flags, as AX, for when the access is known to have succeeded; kLocked with a LOCK prefix.
 // A macro, since an asm template must be a literal.
@@ -71,35 +77,35 @@ DOPPEL_ALU_OPERATION(Test, "", "test");
 #undef DOPPEL_ALU_OPERATION
 
 // The same with one operand. T is spelled out by a suffix, as there is no source register to tell it.
-#define DOPPEL_UNARY_OPERATION(name, before, mnemonic)                                   \
-  struct name {                                                                          \
-    template <bool kLocked, class T>                                                     \
-    [[nodiscard]] static std::uint16_t memory(const Cpu& cpu, Place<T>& operand) {       \
-      std::uint16_t ax = 0;                                                              \
-      const auto carry = static_cast<std::uint32_t>(cpu.rflags);                         \
-      if constexpr (kLocked)                                                             \
-        asm volatile(before "lock " mnemonic "%z[operand] %[operand]" DOPPEL_STORE_FLAGS \
-                     : [operand] "+m"(operand.value), "=&a"(ax)                          \
-                     : [carry] "r"(carry)                                                \
-                     : "cc", "memory");                                                  \
-      else                                                                               \
-        asm volatile(before mnemonic "%z[operand] %[operand]" DOPPEL_STORE_FLAGS         \
-                     : [operand] "+m"(operand.value), "=&a"(ax)                          \
-                     : [carry] "r"(carry)                                                \
-                     : "cc");                                                            \
-      return ax;                                                                         \
-    }                                                                                    \
-    template <class T>                                                                   \
-    static T value(Cpu& cpu, T operand) {                                                \
-      std::uint16_t ax = 0;                                                              \
-      const auto carry = static_cast<std::uint32_t>(cpu.rflags);                         \
-      asm(before mnemonic " %[operand]" DOPPEL_STORE_FLAGS                               \
-          : [operand] "+q"(operand), "=&a"(ax)                                           \
-          : [carry] "r"(carry)                                                           \
-          : "cc");                                                                       \
-      set_flags(cpu, ax);                                                                \
-      return operand;                                                                    \
-    }                                                                                    \
+#define DOPPEL_UNARY_OPERATION(name, before, mnemonic)                                      \
+  struct name {                                                                             \
+    template <bool kLocked, class T>                                                        \
+    [[nodiscard]] static std::uint16_t memory(const Cpu& cpu, Place<T>& operand) {          \
+      std::uint16_t ax = 0;                                                                 \
+      const auto carry = static_cast<std::uint32_t>(cpu.rflags);                            \
+      if constexpr (kLocked)                                                                \
+        asm volatile(before DOPPEL_SIZED("lock " mnemonic, "%[operand]") DOPPEL_STORE_FLAGS \
+                     : [operand] "+m"(operand.value), "=&a"(ax)                             \
+                     : [carry] "r"(carry), [size] "i"(sizeof(T))                            \
+                     : "cc", "memory");                                                     \
+      else                                                                                  \
+        asm volatile(before DOPPEL_SIZED(mnemonic, "%[operand]") DOPPEL_STORE_FLAGS         \
+                     : [operand] "+m"(operand.value), "=&a"(ax)                             \
+                     : [carry] "r"(carry), [size] "i"(sizeof(T))                            \
+                     : "cc");                                                               \
+      return ax;                                                                            \
+    }                                                                                       \
+    template <class T>                                                                      \
+    static T value(Cpu& cpu, T operand) {                                                   \
+      std::uint16_t ax = 0;                                                                 \
+      const auto carry = static_cast<std::uint32_t>(cpu.rflags);                            \
+      asm(before mnemonic " %[operand]" DOPPEL_STORE_FLAGS                                  \
+          : [operand] "+q"(operand), "=&a"(ax)                                              \
+          : [carry] "r"(carry)                                                              \
+          : "cc");                                                                          \
+      set_flags(cpu, ax);                                                                   \
+      return operand;                                                                       \
+    }                                                                                       \
   }
 
 DOPPEL_UNARY_OPERATION(Inc, "btl $0, %[carry]\n\t", "inc");  // the carry flag stays

@@ -102,7 +102,10 @@ template <class T>
 void not_mem(Cpu& cpu, const Instruction& i) {
   cpu.modify<T>(i.segment, cpu.effective_address(i), i.lock, [&i](Place<T>& place) {
     if (i.lock)
-      asm volatile("lock not%z0 %0" : "+m"(place.value) : : "memory");
+      asm volatile(DOPPEL_SIZED("lock not", "%[operand]")
+                   : [operand] "+m"(place.value)
+                   : [size] "i"(sizeof(T))
+                   : "memory");
     else
       place.value = static_cast<T>(~place.value);
   });

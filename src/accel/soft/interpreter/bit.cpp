@@ -30,7 +30,7 @@ void set_carry(Cpu& cpu, bool carry) {
     template <class T>                                                                                 \
     static bool locked(Place<T>& operand, T bit) {                                                     \
       bool before = false;                                                                             \
-      asm volatile("lock " mnemonic "%z[operand] %[bit], %[operand]"                                   \
+      asm volatile("lock " mnemonic " %[bit], %[operand]"                                              \
                    : [operand] "+m"(operand.value), "=@ccc"(before)                                    \
                    : [bit] "r"(bit)                                                                    \
                    : "memory");                                                                        \

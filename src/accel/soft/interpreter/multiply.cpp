@@ -25,16 +25,15 @@ using Wide = std::conditional_t<
 // --- MUL, IMUL, DIV, IDIV with one operand ---
 
 // Each: RAX is LOW and RDX is HIGH, before and after. AX holds the flags (alu.h): MOV leaves them alone.
-#define DOPPEL_WIDE_OPERATION(name, mnemonic)                                                 \
-  struct name {                                                                               \
-    template <class T>                                                                        \
-    static void run(std::uint16_t& ax, std::uint64_t& low, std::uint64_t& high, T operand) {  \
-      asm(DOPPEL_LOAD_FLAGS "movq %[low], %%rax\n\t" mnemonic                                 \
-                            "%z[operand] %[operand]\n\tmovq %%rax, %[low]" DOPPEL_STORE_FLAGS \
-          : "+a"(ax), [low] "+r"(low), "+d"(high)                                             \
-          : [operand] "q"(operand)                                                            \
-          : "cc");                                                                            \
-    }                                                                                         \
+#define DOPPEL_WIDE_OPERATION(name, mnemonic)                                                                        \
+  struct name {                                                                                                      \
+    template <class T>                                                                                               \
+    static void run(std::uint16_t& ax, std::uint64_t& low, std::uint64_t& high, T operand) {                         \
+      asm(DOPPEL_LOAD_FLAGS "movq %[low], %%rax\n\t" mnemonic " %[operand]\n\tmovq %%rax, %[low]" DOPPEL_STORE_FLAGS \
+          : "+a"(ax), [low] "+r"(low), "+d"(high)                                                                    \
+          : [operand] "q"(operand)                                                                                   \
+          : "cc");                                                                                                   \
+    }                                                                                                                \
   }
 DOPPEL_WIDE_OPERATION(Mul, "mul");
 DOPPEL_WIDE_OPERATION(Imul, "imul");

@@ -11,15 +11,15 @@ namespace doppel::accel::soft {
 namespace {
 
 // Each: OPERAND op= COUNT. AX holds the flags before and after (alu.h).
-#define DOPPEL_SHIFT(name, mnemonic)                                                   \
-  struct name {                                                                        \
-    template <class T>                                                                 \
-    static void value(std::uint16_t& ax, T& operand, std::uint8_t count) {             \
-      asm(DOPPEL_LOAD_FLAGS mnemonic "%z[operand] %%cl, %[operand]" DOPPEL_STORE_FLAGS \
-          : [operand] "+q"(operand), "+a"(ax)                                          \
-          : "c"(count)                                                                 \
-          : "cc");                                                                     \
-    }                                                                                  \
+#define DOPPEL_SHIFT(name, mnemonic)                                        \
+  struct name {                                                             \
+    template <class T>                                                      \
+    static void value(std::uint16_t& ax, T& operand, std::uint8_t count) {  \
+      asm(DOPPEL_LOAD_FLAGS mnemonic " %%cl, %[operand]" DOPPEL_STORE_FLAGS \
+          : [operand] "+q"(operand), "+a"(ax)                               \
+          : "c"(count)                                                      \
+          : "cc");                                                          \
+    }                                                                       \
   }
 DOPPEL_SHIFT(Shl, "shl");
 DOPPEL_SHIFT(Shr, "shr");
@@ -31,15 +31,15 @@ DOPPEL_SHIFT(Rcr, "rcr");
 #undef DOPPEL_SHIFT
 
 // Each: OPERAND op= COUNT, filled up from SOURCE.
-#define DOPPEL_DOUBLE_SHIFT(name, mnemonic)                                                       \
-  struct name {                                                                                   \
-    template <class T>                                                                            \
-    static void value(std::uint16_t& ax, T& operand, T source, std::uint8_t count) {              \
-      asm(DOPPEL_LOAD_FLAGS mnemonic "%z[operand] %%cl, %[source], %[operand]" DOPPEL_STORE_FLAGS \
-          : [operand] "+r"(operand), "+a"(ax)                                                     \
-          : [source] "r"(source), "c"(count)                                                      \
-          : "cc");                                                                                \
-    }                                                                                             \
+#define DOPPEL_DOUBLE_SHIFT(name, mnemonic)                                            \
+  struct name {                                                                        \
+    template <class T>                                                                 \
+    static void value(std::uint16_t& ax, T& operand, T source, std::uint8_t count) {   \
+      asm(DOPPEL_LOAD_FLAGS mnemonic " %%cl, %[source], %[operand]" DOPPEL_STORE_FLAGS \
+          : [operand] "+r"(operand), "+a"(ax)                                          \
+          : [source] "r"(source), "c"(count)                                           \
+          : "cc");                                                                     \
+    }                                                                                  \
   }
 DOPPEL_DOUBLE_SHIFT(Shld, "shld");
 DOPPEL_DOUBLE_SHIFT(Shrd, "shrd");
