@@ -1,0 +1,175 @@
+#include "accel/soft/vcpu.h"
+
+#include <utility>
+
+#include "accel/soft/interpreter/paging.h"
+#include "base/endian.h"
+
+namespace doppel::accel::soft {
+
+namespace {
+
+/// The machine's memory and other vCPUs' views of it stay as they are, but for safepoints, while this lives.
+class Inside {
+ public:
+  explicit Inside(Rendezvous& rendezvous) : rendezvous_(rendezvous) { rendezvous_.enter(); }
+  ~Inside() { rendezvous_.leave(); }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
+ private:
+  Rendezvous& rendezvous_;
+};
+
+}  // namespace
+
+SoftVcpu::SoftVcpu(VmShared& vm, unsigned id) : vm_(vm), cpu_(vm.machine), interpreter_(cpu_) {
+  cpu_.id = id;
+  reset();
+}
+
+void SoftVcpu::kick() {
+  cpu_.kicked.store(true, std::memory_order_release);
+  cpu_.attention.store(true, std::memory_order_release);
+}
+
+Result<VcpuExit> SoftVcpu::run() {
+  if (mp_state_ == x86::MpState::kHalted) [[unlikely]] {
+    if (cpu_.kicked.exchange(false, std::memory_order_acq_rel)) return InterruptedExit{};
+    return HaltExit{};
+  }
+  take_answer();
+  const Inside inside(vm_.machine.rendezvous);
+  return run_inside();
+}
+
+VcpuExit SoftVcpu::run_inside() {
+  while (true) {
+    // An access that complete_exit() came upon waits already.
+    switch (cpu_.bus.is_pending() ? StopReason::kBus : interpreter_.run()) {
+      case StopReason::kBus:
+        if (auto exit = hand_out()) return *std::move(exit);
+        break;
+      case StopReason::kHalt: return HaltExit{};
+      case StopReason::kShutdown: return ShutdownExit{};
+      case StopReason::kDebug: return interpreter_.debug_exit();
+      case StopReason::kKick: return InterruptedExit{};
+      case StopReason::kIrqWindow: return IrqWindowExit{};
+      case StopReason::kTprLowered: return SetTprExit{};
+      case StopReason::kNone:
+      case StopReason::kBudget: break;
+    }
+  }
+}
+
+/// The pending access as an exit; none if a doorbell took it.
+std::optional<VcpuExit> SoftVcpu::hand_out() {
+  BusAccess& access = cpu_.bus.pending();
+  if (rings_doorbell(access)) {
+    cpu_.bus.answered();
+    return {};
+  }
+  handed_out_ = true;
+  if (access.kind == BusAccess::Kind::kMsr) {
+    msr_value_ = access.value;
+    msr_fault_ = 0;
+    return MsrExit{.index = static_cast<std::uint32_t>(access.address),
+                   .direction = access.direction,
+                   .value = &msr_value_,
+                   .fault = &msr_fault_};
+  }
+  store_le(data_.data(), access.direction == IoDirection::kOut ? access.value : 0);
+  const std::span<std::byte> single = std::span(data_).first(access.size);
+  if (access.kind == BusAccess::Kind::kMemory)
+    return MmioExit{.address = {access.address}, .direction = access.direction, .data = single};
+  const bool is_string = access.count != 0;
+  return IoExit{.port = static_cast<std::uint16_t>(access.address),
+                .size = access.size,
+                .direction = access.direction,
+                .count = is_string ? access.count : 1,
+                .data = is_string ? cpu_.bus.block().first(std::size_t{access.count} * access.size) : single};
+}
+
+bool SoftVcpu::rings_doorbell(const BusAccess& access) const {
+  if (access.direction != IoDirection::kOut || access.kind == BusAccess::Kind::kMsr || access.count != 0) return false;
+  return vm_.doorbells.ring(access.kind == BusAccess::Kind::kPort, access.address, access.size, access.value);
+}
+
+/// Puts what the exit's handler left behind where the instruction will find it.
+void SoftVcpu::take_answer() {
+  if (!std::exchange(handed_out_, false)) return;
+  BusAccess& access = cpu_.bus.pending();
+  if (access.kind == BusAccess::Kind::kMsr) {
+    access.value = msr_value_;
+    access.fault = msr_fault_;
+  } else if (access.direction == IoDirection::kIn && access.count == 0) {
+    access.value = load_le_sized(data_.data(), access.size);
+  }
+  cpu_.bus.answered();
+}
+
+/// The instruction that was being executed is not what comes next any more.
+void SoftVcpu::forget_access() {
+  handed_out_ = false;
+  cpu_.bus.clear();
+}
+
+Result<> SoftVcpu::complete_exit() {
+  take_answer();
+  const Inside inside(vm_.machine.rendezvous);
+  while (!cpu_.bus.empty()) {
+    if (!cpu_.bus.is_pending() && interpreter_.finish_instruction() != StopReason::kBus) break;
+    if (!rings_doorbell(cpu_.bus.pending()))
+      return fail(ErrorKind::kBusy, "vCPU {}: the instruction needs another access, which run() will hand out", id());
+    cpu_.bus.answered();
+  }
+  return {};
+}
+
+Result<> SoftVcpu::inject(const Injection& injection) {
+  x86::PendingEvents& events = cpu_.events;
+  switch (injection.kind) {
+    case Injection::Kind::kInterrupt:
+      if (!ready_for_interrupt())
+        return fail(ErrorKind::kInternal, "vCPU {}: interrupt {:#x} injected into a guest that is not ready for it",
+                    id(), injection.vector);
+      events.interrupt = {.injected = true, .vector = injection.vector, .soft = false};
+      break;
+    case Injection::Kind::kNmi: events.nmi.pending = true; break;
+    case Injection::Kind::kException:
+      if (events.exception.injected)
+        return fail(ErrorKind::kBusy, "vCPU {}: exception {} is being delivered already", id(),
+                    events.exception.vector);
+      events.exception = {.injected = true,
+                          .pending = false,
+                          .vector = injection.vector,
+                          .has_error_code = injection.error_code.has_value(),
+                          .error_code = injection.error_code.value_or(0),
+                          .has_payload = false,
+                          .payload = 0};
+      break;
+  }
+  mp_state_ = x86::MpState::kRunnable;
+  return {};
+}
+
+Result<> SoftVcpu::set_debug(const DebugRequest& request) {
+  cpu_.host_single_step = request.single_step;
+  cpu_.host_breakpoints = request.software_breakpoints;
+  cpu_.host_owns_dr = (request.dr7 & x86::dr7::kEnables) != 0;
+  cpu_.host_dr = request.address;
+  cpu_.host_dr7 = request.dr7;
+  breakpoints_changed(cpu_);
+  return {};
+}
+
+Result<memory::GuestPhysAddr> SoftVcpu::translate(std::uint64_t linear) {
+  const Inside inside(vm_.machine.rendezvous);
+  const std::uint64_t cut = cpu_.long_mode ? linear : linear & 0xffff'ffffU;
+  std::optional<std::uint64_t> physical;
+  if (!cpu_.long_mode || x86::is_canonical(cut, cpu_.linear_bits())) physical = translate_debug(cpu_, cut);
+  if (!physical) return fail(ErrorKind::kNotFound, "linear address {:#x} is not mapped", linear);
+  return memory::GuestPhysAddr{*physical};
+}
+
+}  // namespace doppel::accel::soft
