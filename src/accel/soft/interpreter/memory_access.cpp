@@ -213,7 +213,8 @@ std::byte* Cpu::direct(std::uint64_t address, std::uint64_t size, AccessKind kin
 void Cpu::wrote(std::uint64_t address, std::uint64_t size) {
   const TlbEntry& entry = tlb.entry(mmu_index, address);
   if (entry.write_tag == (address & ~(kPage - 1))) return;
-  for (const Piece& piece : translate_all(*this, address, size, AccessKind::kWrite).all())
+  const Pieces pieces = translate_all(*this, address, size, AccessKind::kWrite);
+  for (const Piece& piece : pieces.all())
     if (piece.is_ram(AccessKind::kWrite)) note_store(*this, piece);
 }
 
