@@ -130,7 +130,10 @@ void write_pieces(Cpu& cpu, const Pieces& pieces, const std::byte* data) {
 }
 
 void note_breakpoints(Cpu& cpu, std::uint64_t address, std::uint64_t size, AccessKind kind) {
-  cpu.pending_dr6 |= data_breakpoints_hit(cpu, address, size, kind);
+  const std::uint64_t hits = data_breakpoints_hit(cpu, address, size, kind);
+  if (hits == 0) return;
+  cpu.pending_dr6 |= hits;
+  cpu.leave_block = true;
 }
 
 bool all_ram(const Pieces& pieces) {
