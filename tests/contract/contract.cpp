@@ -3,12 +3,14 @@
 #include <map>
 
 #include "accel/kvm/kvm.h"
+#include "accel/soft/soft.h"
 
 namespace doppel::test {
 
 const std::vector<Factory>& factories() {
   static const std::vector<Factory> list = {
       {"kvm", [] { return accel::kvm::open(); }},
+      {"soft", [] { return accel::soft::open(); }},
   };
   return list;
 }

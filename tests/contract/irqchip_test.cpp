@@ -22,6 +22,8 @@ class IrqchipTest : public ContractTest {
   }
 };
 class SmpTest : public IrqchipTest {};
+using ParallelTest = ContractTest;
+using ClockTest = ContractTest;
 class SplitIrqchipTest : public ContractTest {};
 
 constexpr std::uint8_t kVector = 0x41;
@@ -169,8 +171,8 @@ TEST_P(IrqchipTest, ComesBeforeTheFirstVcpu) {
   EXPECT_FALSE(machine.vm().create_pit());
 }
 
-TEST_P(IrqchipTest, ParavirtualClock) {
-  TestMachine machine(accelerator(), {.irqchip = IrqchipMode::kKernel});
+TEST_P(ClockTest, GoesOnFromWhatItIsSetTo) {
+  TestMachine machine(accelerator());
   ASSERT_TRUE(machine.vm().set_clock(5'000'000'000));
   const auto now = machine.vm().get_clock();
   ASSERT_TRUE(now);
@@ -213,7 +215,8 @@ TEST_P(SmpTest, StateOfAWaitingProcessorSurvivesAKick) {
   EXPECT_EQ(machine.state(x86::StateParts::kMpState, 1).mp_state, x86::MpState::kUninitialized);
 }
 
-TEST_P(SmpTest, LockedIncrementsAddUp) {
+TEST_P(ParallelTest, LockedIncrementsAddUp) {
+  DOPPEL_NEEDS(capabilities().max_vcpus > 1, "one vCPU at most");
   constexpr std::uint64_t kRounds = 20000;
   for (const Mode mode : {Mode::kLong64, Mode::kUser64}) {
     if (mode == Mode::kUser64 && !traits().user_mode_port_io) continue;
@@ -264,6 +267,8 @@ TEST_P(SplitIrqchipTest, ExternalInterruptFromUserSpace) {
 
 DOPPEL_CONTRACT_SUITE(IrqchipTest);
 DOPPEL_CONTRACT_SUITE(SmpTest);
+DOPPEL_CONTRACT_SUITE(ParallelTest);
+DOPPEL_CONTRACT_SUITE(ClockTest);
 DOPPEL_CONTRACT_SUITE(SplitIrqchipTest);
 
 }  // namespace

@@ -29,6 +29,10 @@ Result<> SoftVcpu::set_cpuid(const x86::CpuidTable& table) {
   constexpr std::uint32_t kAddressSizes = 0x8000'0008;
   constexpr unsigned kDefaultPhysBits = 36;
   constexpr unsigned kMostPhysBits = 52;
+  constexpr std::size_t kMostEntries = 256;  // CPUID searches them
+  if (table.size() > kMostEntries)
+    return fail(ErrorKind::kInvalidArgument, "a CPUID table of {} entries; there can be {}", table.size(),
+                kMostEntries);
   cpu_.cpuid = table;
   // What the table shows beyond what there is stays #UD.
   cpu_.features = x86::features_of(table) & vm_.supported;
