@@ -23,8 +23,13 @@ class IoTest : public testing::Test {
     test.cpu.bus.answered();
     return test.resume(1);
   }
-  static void at_cpl3(TestCpu& test, std::uint8_t vector) {
+  /// Makes exceptions with VECTOR end in a handler that stays where it is.
+  static void catch_vector(TestCpu& test, std::uint8_t vector) {
     test.catch_vector(vector);
+    test.poke<std::uint16_t>(tiny::kHandler, 0xfeeb);  // jmp $
+  }
+  static void at_cpl3(TestCpu& test, std::uint8_t vector) {
+    catch_vector(test, vector);
     test.cpu.rflags &= ~rflags::kIopl;
     test.cpu.update_mode();
   }
@@ -106,7 +111,7 @@ TEST_F(IoTest, AddressSizeLimitsTheIndexes) {
 
 TEST_F(IoTest, InsFaultsBeforeTheDeviceIsAsked) {
   TestCpu test(Mode::kLong64);
-  test.catch_vector(kPageFault);
+  catch_vector(test, kPageFault);
   test.cpu.gpr[kRdi] = std::uint64_t{5} << 30U;
   test.run({0x6c});  // insb
   EXPECT_TRUE(test.cpu.bus.empty());
@@ -114,15 +119,15 @@ TEST_F(IoTest, InsFaultsBeforeTheDeviceIsAsked) {
 }
 
 TEST_F(IoTest, WithoutPrivilegeTheBitmapDecides) {
+  constexpr std::uint16_t kBitmap = 0x68;
   TestCpu test(Mode::kUser64);
   at_cpl3(test, kGeneralProtection);
+  test.poke<std::uint16_t>(tiny::kTss + tss64::kIoMapBase, kBitmap);
   test.run({0xe4, 0x80});
   EXPECT_EQ(test.cpu.rip, tiny::kHandler) << "the TSS has no bitmap";
 
-  constexpr std::uint16_t kBitmap = 0x68;
   test.start(tiny::kCode);
   at_cpl3(test, kGeneralProtection);
-  test.poke<std::uint16_t>(tiny::kTss + tss64::kIoMapBase, kBitmap);
   test.cpu.tr.limit = kBitmap + 0x20;
   test.poke<std::uint8_t>(tiny::kTss + kBitmap + 0x10, 0x02);  // port 0x81 is not allowed
   EXPECT_EQ(test.run({0xe4, 0x80}), StopReason::kBus);
@@ -140,7 +145,7 @@ TEST_F(IoTest, WithoutPrivilegeTheBitmapDecides) {
 TEST_F(IoTest, Vm86AlwaysAsksTheBitmap) {
   TestCpu test(Mode::kProtected32);
   Cpu& cpu = test.cpu;
-  test.catch_vector(kGeneralProtection);
+  catch_vector(test, kGeneralProtection);
   cpu.rflags |= rflags::kVm | rflags::kIopl;
   for (Segment& segment : cpu.segment) {
     segment = real_mode_segment(0);
@@ -159,7 +164,7 @@ TEST_F(IoTest, Vm86AlwaysAsksTheBitmap) {
 
 TEST_F(IoTest, PortBreakpointTrapsBehind) {
   TestCpu test(Mode::kLong64);
-  test.catch_vector(kDebug);
+  catch_vector(test, kDebug);
   test.cpu.dr[1] = 0x80;
   test.cpu.dr7 = 0x400 | 1U << 2U | 2U << 20U | 3U << 22U;  // L1, port, 4 bytes
   ASSERT_EQ(test.run({0xe6, 0x83}), StopReason::kBus);
