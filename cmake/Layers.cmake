@@ -67,7 +67,7 @@ doppel_layer(hw/pci MAY_USE hw/core)
 doppel_layer(hw/firmware MAY_USE hw/core x86)
 doppel_layer(hw/machine MAY_USE hw/intc hw/timer hw/isa hw/serial hw/input hw/pci hw/firmware)
 
-doppel_layer(vm MAY_USE hw/machine accel/kvm chardev LINKS nlohmann_json::nlohmann_json)
+doppel_layer(vm MAY_USE hw/machine accel/kvm accel/soft chardev LINKS nlohmann_json::nlohmann_json)
 doppel_layer(gdbstub MAY_USE vm)
 doppel_layer(cli MAY_USE vm gdbstub)
 target_compile_definitions(doppel_cli PRIVATE DOPPEL_VERSION="${PROJECT_VERSION}")

@@ -160,6 +160,11 @@ Result<> VirtualMachineBuilder::create_memory() {
   const auto failed = [log = log_](const Error& error) { log.error("guest memory: {}", error.describe()); };
   vm_->slots_ = std::make_unique<accel::SlotTable>(
       *vm_->vm_, accel::SlotTable::Options{.capabilities = vm_->accelerator_->capabilities()}, failed);
+  if (vm_->accelerator_->name() == "kvm") {
+    vm_->stepper_ =
+        std::make_unique<InstructionStepper>(VcpuBuses{*vm_->memory_, *vm_->ports_}, log_.named("stepper"));
+    vm_->vm_->set_fallback(vm_->stepper_.get());
+  }
   return {};
 }
 

@@ -4,13 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 #include <variant>
 
 #include <fmt/format.h>
 
 #include "base/endian.h"
+#include "vm/bus_exits.h"
 #include "x86/cpu_format.h"
 #include "x86/registers.h"
 
@@ -341,30 +341,11 @@ void VcpuThread::start_up(std::uint8_t page) {
 struct VcpuThread::ExitHandler {
   VcpuThread& self;
 
-  void operator()(accel::IoExit& exit) const {
-    std::byte* element = exit.data.data();
-    for (std::uint32_t i = 0; i < exit.count; ++i, element += exit.size) {
-      if (exit.direction == accel::IoDirection::kOut)
-        self.buses_.ports.write(GuestPhysAddr{exit.port}, exit.size, load_le_sized(element, exit.size));
-      else
-        store_le_sized(element, exit.size, self.buses_.ports.read(GuestPhysAddr{exit.port}, exit.size));
-    }
-  }
+  void operator()(accel::IoExit& exit) const { vm::carry_out(self.buses_.ports, exit); }
   void operator()(accel::MmioExit& exit) const {
-    const std::size_t size = exit.data.size();
     if (self.interrupts_ != nullptr)
       if (auto* apic = self.interrupts_->page_at(exit.address)) return access_apic(*apic, exit);
-    const bool is_bus_width = size <= 8 && std::has_single_bit(size);
-    if (exit.direction == accel::IoDirection::kOut) {
-      if (is_bus_width)
-        self.buses_.memory.write(exit.address, static_cast<unsigned>(size), load_le_sized(exit.data.data(), size));
-      else
-        self.buses_.memory.write(exit.address, std::span<const std::byte>(exit.data));
-    } else if (is_bus_width) {
-      store_le_sized(exit.data.data(), size, self.buses_.memory.read(exit.address, static_cast<unsigned>(size)));
-    } else {
-      self.buses_.memory.read(exit.address, exit.data);
-    }
+    vm::carry_out(self.buses_.memory, exit);
   }
   static void access_apic(memory::IoHandler& apic, accel::MmioExit& exit) {
     const std::uint64_t offset = exit.address.value % memory::kPageSize;

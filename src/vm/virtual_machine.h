@@ -26,6 +26,7 @@
 #include "vm/accelerators.h"
 #include "vm/config.h"
 #include "vm/guest_memory.h"
+#include "vm/instruction_stepper.h"
 #include "vm/run_state.h"
 #include "vm/vcpu_thread.h"
 
@@ -134,6 +135,7 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   std::unique_ptr<memory::AddressSpace> memory_;
   std::unique_ptr<memory::AddressSpace> ports_;
   std::unique_ptr<accel::SlotTable> slots_;
+  std::unique_ptr<InstructionStepper> stepper_;  // for what the accelerator cannot execute
   std::unique_ptr<chardev::ChardevSet> chardevs_;
   std::unique_ptr<AcceleratorIrqs> accelerator_irqs_;
   std::vector<std::unique_ptr<ApicPort>> apic_ports_;  // empty when the accelerator has the local APICs

@@ -32,8 +32,10 @@ StopReason Interpreter::run(std::uint64_t budget) {
   forget_stale_code();
   while (true) {
     try {
-      if (cpu_.attention.load(std::memory_order_relaxed))
+      if (cpu_.attention.load(std::memory_order_relaxed)) {
         if (const StopReason reason = serve_attention(); reason != StopReason::kNone) return reason;
+        continue;  // it may have finished an instruction for the sake of which a kick waits
+      }
       if (remaining_ == 0) return StopReason::kBudget;
       if (!cpu_.bus.empty()) {
         if (const StopReason reason = step(); reason != StopReason::kNone) return reason;
@@ -64,12 +66,13 @@ StopReason Interpreter::finish_instruction() {
 }
 
 StopReason Interpreter::serve_attention() {
-  cpu_.attention.store(false, std::memory_order_relaxed);
+  // An exchange, so that what the flag stands for is looked at after it is cleared.
+  cpu_.attention.exchange(false, std::memory_order_acq_rel);
   cpu_.machine.rendezvous.safepoint();
   forget_stale_code();
   // An instruction whose access was answered is finished first: the answer cannot be asked for twice.
   if (!cpu_.bus.empty()) {
-    cpu_.attention.store(cpu_.kicked.load(std::memory_order_acquire), std::memory_order_relaxed);
+    if (cpu_.kicked.load(std::memory_order_acquire)) cpu_.attention.store(true, std::memory_order_relaxed);
     return step();
   }
   return cpu_.kicked.exchange(false, std::memory_order_acq_rel) ? StopReason::kKick : StopReason::kNone;
@@ -240,7 +243,8 @@ StopReason Interpreter::take_fault(const Fault& fault) {
   const bool delivered = deliver_fault(cpu_, fault);
   cpu_.bus.clear();
   cpu_.pending_dr6 = 0;
-  return delivered ? StopReason::kNone : StopReason::kShutdown;
+  if (!delivered) return StopReason::kShutdown;
+  return cpu_.host_single_step ? report_debug(x86::kDebug, x86::dr6::kBs) : StopReason::kNone;
 }
 
 StopReason Interpreter::report_debug(std::uint8_t vector, std::uint64_t dr6) {

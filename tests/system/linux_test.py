@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""linux_test.py PROGRAM GUESTS [CASE...]: stock guests on the software accelerator.
+
+GUESTS is where scripts/fetch-guest leaves them. Debian's amd64 and i386 kernels must reach user space and power off,
+come up again after a reboot, memtest86+ must pass over its memory once, iPXE must offer its shell. Exit status 77, with
+the reason, where the guests were not fetched."""
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+import unittest
+
+PROGRAM, GUESTS = sys.argv[1:3]
+SECONDS = int(os.environ.get("DOPPEL_TEST_SECONDS", "240"))
+QUIET = ["-accel", "soft", "-display", "none", "-monitor", "none", "-nic", "none", "-serial", "stdio"]
+
+
+def guest(name):
+    return os.path.join(GUESTS, name)
+
+
+def linux(kernel, initramfs, append):
+    return ["-kernel", guest(kernel), "-initrd", guest(initramfs), "-append", f"console=ttyS0 panic=-1 {append}"]
+
+
+def run(arguments, stop=None):
+    """What the machine printed until it ended, or until STOP(text), and its exit status (None: it was ended)."""
+    process = subprocess.Popen([PROGRAM, *QUIET, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + SECONDS
+    text, status = "", None
+    try:
+        while select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
+            data = os.read(process.stdout.fileno(), 65536)
+            text += data.decode(errors="replace")
+            if not data:
+                status = process.wait()
+                break
+            if stop and stop(text):
+                break
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    return text, status
+
+
+class Linux(unittest.TestCase):
+    def boots(self, arguments, kernel="vmlinuz", initramfs="initramfs.gz", cpus=1):
+        started = time.monotonic()
+        text, status = run(["-no-reboot", *linux(kernel, initramfs, "doppel.check"), *arguments])
+        lines = re.findall(r"doppel-guest: (.*?)\r?\n", text)
+        self.assertIn("user space reached", lines, text[-3000:])
+        self.assertEqual(status, 0, text[-3000:])
+        self.assertTrue(any(f", {cpus} online" in line for line in lines), lines)
+        print(f"{time.monotonic() - started:.1f} s: {' | '.join(lines[1:4])}")
+        return lines
+
+    def test_amd64(self):
+        lines = self.boots([])
+        self.assertIn("pci 0000:00:00.0 0x8086:0x1237 class 0x060000", lines)
+
+    def test_two_processors(self):
+        self.boots(["-smp", "2"], cpus=2)
+
+    def test_64_mib(self):
+        self.boots(["-m", "64M"])
+
+    def test_6_gib(self):
+        self.boots(["-m", "6G"])
+
+    def test_cpu_max(self):
+        self.boots(["-cpu", "max"])
+
+    def test_microvm(self):
+        self.boots(["-M", "microvm"])
+
+    def test_i386(self):
+        self.boots([], kernel="vmlinuz-686", initramfs="initramfs-i386.gz")
+
+    def test_i386_pae(self):
+        self.boots([], kernel="vmlinuz-686-pae", initramfs="initramfs-i386.gz")
+
+    def test_reboots(self):
+        times = int(os.environ.get("DOPPEL_TEST_REBOOTS", "3"))
+        text, _ = run(linux("vmlinuz", "initramfs.gz", "quiet -- reboot -f"),
+                      lambda seen: seen.count("user space reached") > times)
+        self.assertGreater(text.count("user space reached"), times, text[-3000:])
+
+
+class Others(unittest.TestCase):
+    def test_memtest(self):
+        text, _ = run(["-m", "64", "-kernel", guest("memtest.bin"), "-append", "console=ttyS0,115200"],
+                      lambda seen: "Pass complete" in seen or re.search(r"Errors: *[1-9]", seen))
+        self.assertNotRegex(text, r"Errors: *[1-9]")
+        self.assertIn("Pass complete", text)
+
+    def test_ipxe(self):
+        text, _ = run(["-kernel", guest("ipxe.lkrn")], lambda seen: "Ctrl-B" in seen or "iPXE>" in seen)
+        self.assertIn("iPXE", text)
+
+
+def main():
+    missing = [name for name in ("vmlinuz", "initramfs.gz") if not os.path.exists(guest(name))]
+    if missing:
+        print(f"skipped: {missing[0]} was not fetched; scripts/fetch-guest does it")
+        sys.exit(77)
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)
+
+
+main()
