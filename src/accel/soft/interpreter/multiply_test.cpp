@@ -66,7 +66,8 @@ INSTANTIATE_TEST_SUITE_P(
         Division{"IdivLowest64", kIdiv64, kMin64, kMinus1, 1, false, kMin64, 0},
         Division{"IdivLowestByMinus1At64", kIdiv64, kMin64, kMinus1, kMinus1, true},
         Division{"IdivLowestDividend64", kIdiv64, 0, kMin64, kMin64, true},
-        Division{"IdivToHighest64", kIdiv64, kMin64 - 1, 0x3fff'ffff'ffff'ffff, kMin64 - 1, false, kMin64, kMin64 - 2},
+        Division{"IdivToHighest64", kIdiv64, kMin64 - 1, 0x3fff'ffff'ffff'ffff, kMin64 - 1, false, kMin64 - 1,
+                 kMin64 - 2},
         Division{"IdivAboveHighest64", kIdiv64, kMin64, 0x3fff'ffff'ffff'ffff, kMin64 - 1, true},
         Division{"IdivRemainderHasDividendsSign", kIdiv64, kMinus1 - 6, kMinus1, 2, false, kMinus1 - 2, kMinus1}),
     [](const auto& instance) { return instance.param.what; });
