@@ -7,22 +7,6 @@
 
 namespace doppel::accel::soft {
 
-namespace {
-
-/// The machine's memory and other vCPUs' views of it stay as they are, but for safepoints, while this lives.
-class Inside {
- public:
-  explicit Inside(Rendezvous& rendezvous) : rendezvous_(rendezvous) { rendezvous_.enter(); }
-  ~Inside() { rendezvous_.leave(); }
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-
- private:
-  Rendezvous& rendezvous_;
-};
-
-}  // namespace
-
 SoftVcpu::SoftVcpu(VmShared& vm, unsigned id) : vm_(vm), cpu_(vm.machine), interpreter_(cpu_) {
   cpu_.id = id;
   reset();
@@ -154,6 +138,7 @@ Result<> SoftVcpu::inject(const Injection& injection) {
 }
 
 Result<> SoftVcpu::set_debug(const DebugRequest& request) {
+  const Inside inside(vm_.machine.rendezvous);
   cpu_.host_single_step = request.single_step;
   cpu_.host_breakpoints = request.software_breakpoints;
   cpu_.host_owns_dr = (request.dr7 & x86::dr7::kEnables) != 0;

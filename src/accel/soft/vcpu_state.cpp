@@ -18,6 +18,7 @@ using enum x86::StateParts;
 
 /// As after power-on, but running: who waits for a start-up message is the local APIC's business.
 void SoftVcpu::reset() {
+  const Inside inside(vm_.machine.rendezvous);
   x86::ResetParameters parameters;
   parameters.apic_id = id();
   load_core_state(cpu_, x86::reset_state(parameters), kAll);
@@ -38,6 +39,7 @@ Result<> SoftVcpu::set_cpuid(const x86::CpuidTable& table) {
   cpu_.features = x86::features_of(table) & vm_.supported;
   const x86::CpuidEntry* sizes = x86::find_cpuid(table, kAddressSizes);
   cpu_.phys_bits = sizes == nullptr ? kDefaultPhysBits : std::clamp(sizes->eax & 0xffU, 32U, kMostPhysBits);
+  const Inside inside(vm_.machine.rendezvous);
   cpu_.tlb.flush_all();
   interpreter_.forget_code();
   return {};
@@ -56,6 +58,7 @@ Result<> SoftVcpu::get_state(x86::CpuState& state, x86::StateParts parts) {
 }
 
 Result<> SoftVcpu::set_state(const x86::CpuState& state, x86::StateParts parts) {
+  const Inside inside(vm_.machine.rendezvous);
   if (contains(parts, kSystem)) DOPPEL_TRY(check_system(state));
   if (contains(parts, kFpu)) DOPPEL_TRY(set_fpu(state));
   if (contains(parts, kSystem) || (contains(parts, kRegisters) && state.rip != cpu_.rip)) forget_access();
@@ -85,9 +88,7 @@ Result<> SoftVcpu::check_system(const x86::CpuState& state) const {
 /// PAE paging's registers are no part of the state: they are what memory has. A failure shows at the next access.
 void SoftVcpu::reload_page_directory_pointers() {
   if (!cpu_.paging() || cpu_.long_mode || (cpu_.cr4 & x86::cr4::kPae) == 0) return;
-  vm_.machine.rendezvous.enter();
   (void)load_pdptes(cpu_);
-  vm_.machine.rendezvous.leave();
 }
 
 Result<> SoftVcpu::set_fpu(const x86::CpuState& state) {

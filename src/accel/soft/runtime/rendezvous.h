@@ -54,4 +54,17 @@ class Rendezvous {
   std::vector<std::atomic<bool>*> attention_;
 };
 
+/// Inside for as long as it lives. What other vCPUs may change while the world stands still, such as this vCPU's TLB, is
+/// for its own thread to touch only then.
+class Inside {
+ public:
+  explicit Inside(Rendezvous& rendezvous) : rendezvous_(rendezvous) { rendezvous_.enter(); }
+  ~Inside() { rendezvous_.leave(); }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
+ private:
+  Rendezvous& rendezvous_;
+};
+
 }  // namespace doppel::accel::soft
