@@ -8,7 +8,6 @@
 namespace doppel::accel::soft {
 
 namespace rflags = x86::rflags;
-using x86::SegmentName;
 
 namespace {
 

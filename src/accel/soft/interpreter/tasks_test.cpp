@@ -172,7 +172,7 @@ TEST(TaskSwitchTest, FaultsInTheNewTask) {
     rig.set_system_descriptor(0xa0, ProtectionRig::tss(0xb000));
     std::memcpy(rig.memory().data() + 0xb000, rig.memory().data() + kTss, 104);
     rig.poke<std::uint32_t>(0xb000 + test.offset, test.offset == kCs ? tiny::kCode32 : 0U);
-    rig.poke<std::uint32_t>(0xb000 + kEip, ProtectionRig::handler(test.fault->vector));
+    rig.poke(0xb000 + kEip, static_cast<std::uint32_t>(ProtectionRig::handler(test.fault->vector)));
     rig.set_idt_gate(test.fault->vector, {.selector = 0xa0, .type = x86::kTaskGate});
     EXPECT_EQ(rig.jump(kTask), test.fault) << test.name;
     EXPECT_EQ(rig.peek<std::uint16_t>(0xb000), kTask) << test.name;         // it was the new task
