@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <string>
 #include <thread>
 
@@ -576,6 +577,46 @@ TEST_F(PagingTest, MarkCodeReachesOtherProcessors) {
   EXPECT_NE(other.tlb.entry(other.mmu_index, kFrame).write_tag, kFrame);
   EXPECT_EQ(other.tlb.entry(other.mmu_index, kFrame).read_tag, kFrame);
   EXPECT_EQ(other.tlb.entry(other.mmu_index, kFrame + 0x1000).write_tag, kFrame + 0x1000);
+}
+
+TEST_F(PagingTest, CodeIsNeverTakenForCurrentAfterAStore) {
+  constexpr std::uint64_t kStores = 20000;
+  Cpu writer(rig.machine);
+  std::atomic<std::uint64_t> stored{0};  // by stores that are over
+  std::atomic<unsigned long> decoded{0};
+  const auto come_to_safepoint = [](Cpu& processor) {
+    if (processor.attention.exchange(false)) processor.machine.rendezvous.safepoint();
+  };
+  std::thread thread([&] {
+    const Inside inside(rig.machine.rendezvous);
+    while (decoded == 0) come_to_safepoint(writer);
+    for (std::uint64_t n = 1; n <= kStores; ++n) {
+      // As a guest's store, but one that TSan knows for an atomic one.
+      if (std::byte* place = writer.direct(kFrame, 8, kWrite))
+        std::atomic_ref(*reinterpret_cast<std::uint64_t*>(place)).store(n);
+      writer.wrote(kFrame, 8);
+      stored = n;
+      come_to_safepoint(writer);
+    }
+  });
+  {
+    const Inside inside(rig.machine.rendezvous);
+    std::uint64_t code = 0;
+    while (code < kStores) {
+      const FetchTarget target = fetch_code(cpu, kFrame);
+      code = std::atomic_ref(*reinterpret_cast<std::uint64_t*>(rig.host() + kFrame)).load();
+      ++decoded;
+      for (;;) {
+        const std::uint64_t before = stored;
+        if (target.slot->page(kFrame).version.load(std::memory_order_acquire) != target.version) break;
+        EXPECT_GE(code, before);
+        come_to_safepoint(cpu);
+        if (code == kStores) break;
+      }
+    }
+  }
+  thread.join();
+  EXPECT_GT(decoded, 1U);
 }
 
 TEST_F(PagingTest, ReadPhysical) {
