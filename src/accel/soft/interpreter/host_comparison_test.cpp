@@ -146,7 +146,8 @@ std::vector<Family> families() {
     Family family{kBitNames.at(n), forms({}, {0x0f, 0xba}, field, {0x53})};
     for (const std::uint8_t modrm : Code{0xc8, 0xfe})  // rax, rcx; rsi, rdi
       for (const std::uint8_t prefix : Code{0x66, 0x48}) family.codes.push_back({prefix, 0x0f, opcode, modrm});
-    if (n != 0) family.codes.push_back({0xf0, 0x48, 0x0f, 0xba, static_cast<std::uint8_t>(field << 3U | 3U), 0x3f});
+    if (n != 0)
+      family.codes.push_back({0xf0, 0x48, 0x0f, 0xba, static_cast<std::uint8_t>(unsigned{field} << 3U | 3U), 0x3f});
     result.push_back(std::move(family));
   }
   result.push_back({"Bsf", forms({}, {0x0f, 0xbc}, kRdi)});
