@@ -20,6 +20,8 @@ void to_pointer(Cpu& cpu, const Instruction& i) {
 }
 template <FarTransfer transfer, class T>
 void to_memory_pointer(Cpu& cpu, const Instruction& i) {
+  if constexpr (sizeof(T) == 8)
+    if (is_amd(cpu)) return to_memory_pointer<transfer, std::uint32_t>(cpu, i);  // theirs know no REX.W here
   const std::uint64_t address = cpu.effective_address(i);
   const T offset = cpu.load<T>(i.segment, address);
   transfer(cpu, cpu.load<std::uint16_t>(i.segment, address + sizeof(T)), offset, sizeof(T));

@@ -199,6 +199,18 @@ TEST(CompatibilityModeTest, ThereAndBack) {
   EXPECT_EQ(rig.cpu.rip, tiny::kCode);
 }
 
+TEST(FarTransferTest, OnlyIntelHas64BitPointers) {
+  for (const bool amd : {false, true}) {
+    ProtectionRig rig(Mode::kLong64);
+    if (amd) rig.cpu.cpuid = {{.leaf = 0, .subleaf = {}, .eax = 1, .ebx = 0x68747541, .ecx = 0, .edx = 0}};
+    rig.poke<std::uint64_t>(tiny::kData, std::uint64_t{tiny::kCode64} << 32 | kTarget);
+    rig.poke<std::uint16_t>(tiny::kData + 8, tiny::kCode64);
+    rig.cpu.gpr[x86::kRbx] = tiny::kData;
+    rig.run({0x48, 0xff, 0x2b});  // jmp far [rbx] with REX.W
+    EXPECT_EQ(rig.cpu.rip, amd ? kTarget : std::uint64_t{tiny::kCode64} << 32 | kTarget);
+  }
+}
+
 TEST(CompatibilityModeTest, LongAndBigIsReserved) {
   ProtectionRig rig(Mode::kLong64);
   rig.cpu.gdt.limit = ProtectionRig::kGdtLimit;

@@ -102,6 +102,8 @@ Handler select_pop(const Decoded& decoded, Instruction& instruction) {
 /// LDS, LES, LFS, LGS, LSS. No shadow behind LSS.
 template <SegmentName name, class T>
 void load_far_pointer(Cpu& cpu, const Instruction& i) {
+  if constexpr (sizeof(T) == 8)
+    if (is_amd(cpu)) return load_far_pointer<name, std::uint32_t>(cpu, i);  // theirs know no REX.W here
   const std::uint64_t address = cpu.effective_address(i);
   const T offset = cpu.load<T>(i.segment, address);
   load_segment(cpu, name, cpu.load<std::uint16_t>(i.segment, address + sizeof(T)));
