@@ -62,42 +62,41 @@ void CodeCache::reset() {
   quick_.fill({});
 }
 
-bool CodeCache::is_current(const Block::Source& source) {
-  if (source.slot == nullptr) return false;
-  if (source.host_write.set()) [[unlikely]]
-    source.slot->take_host_write(source.gpa);
-  return source.current_version->load(std::memory_order_acquire) == source.version;
-}
-
-bool CodeCache::is_current(const Block& block) const {
-  return is_current(block.first) && (!block.crosses || is_current(block.second));
-}
-
 const Block& CodeCache::at_rip() {
   const std::uint64_t sum = cpu_.segment[x86::kCs].base + cpu_.rip;
   const std::uint64_t linear = cpu_.code_mode == CodeMode::kLong64 ? cpu_.rip : sum & 0xffff'ffffU;
+  // What the translation of LINEAR and the meaning of its bytes depend on.
+  const std::uint64_t context = std::uint64_t{cpu_.tlb.generation()} << 8U |
+                                static_cast<std::uint64_t>(cpu_.code_mode) << 4U |
+                                static_cast<std::uint64_t>(cpu_.mmu_index);
   Quick& quick = quick_[(linear ^ linear >> 13U) % kQuickEntries];
-  if (quick.linear == linear && quick.block != nullptr && quick.generation == cpu_.tlb.generation() &&
-      quick.mode == cpu_.code_mode && quick.index == cpu_.mmu_index && is_current(*quick.block)) [[likely]]
-    return *quick.block;
+  const Block* const block = quick.block;
+  if (quick.linear == linear && quick.context == context && block != nullptr && block->is_current()) [[likely]]
+    return *block;
+  return look_up(linear, quick, context);
+}
+
+const Block& CodeCache::look_up(std::uint64_t linear, Quick& quick, std::uint64_t context) {
   ++statistics_.lookups;
   quick.block = nullptr;
-  Block& block = find(linear);
-  quick = {.linear = linear,
-           .generation = cpu_.tlb.generation(),
-           .mode = cpu_.code_mode,
-           .index = cpu_.mmu_index,
-           .block = &block};
+  if (cpu_.code_mode == CodeMode::kLong64) {
+    if (!x86::is_canonical(linear, cpu_.linear_bits())) raise_gp();
+  } else if (cpu_.rip > cpu_.segment[x86::kCs].limit) {
+    raise_gp();
+  }
+  const Block& block = find(linear);
+  quick = {.linear = linear, .context = context, .block = &block};
   return block;
 }
 
-Block& CodeCache::find(std::uint64_t linear) {
+const Block& CodeCache::find(std::uint64_t linear) {
   Fetched from;
   from.linear = linear;
   from.first = fetch_page(cpu_, linear);
+  if (from.first.slot != nullptr) from.first.slot->take_host_write(from.first.gpa);
   auto found = blocks_.find(key_of(from.first.gpa, cpu_.code_mode));
   // A block over two pages depends on where the second one is mapped now; it is made anew, which is seldom.
-  if (found != blocks_.end() && !found->second->crosses && is_current(*found->second)) return *found->second;
+  if (found != blocks_.end() && !found->second->crosses && found->second->is_current()) return *found->second;
   // May wait for other vCPUs, after which the address may lead elsewhere.
   from.first = fetch_code(cpu_, linear);
   from.generation = cpu_.tlb.generation();
@@ -153,7 +152,7 @@ void CodeCache::decode(Block& block, const Fetched& from) const {
     const FetchTarget second = fetch_code(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
     block.second = source_of(second);
     // Slots may have changed while other vCPUs were waited for: then good for once, as code outside of RAM is.
-    if (cpu_.tlb.generation() != from.generation) block.first.slot = nullptr;
+    if (cpu_.tlb.generation() != from.generation) block.first = {};
     block.crosses = true;
     const std::size_t more = copy_code(cpu_, second, kLongestInstruction, bytes.data() + from.in_page);
     Instruction instruction;
@@ -162,6 +161,7 @@ void CodeCache::decode(Block& block, const Fetched& from) const {
     block.instructions.push_back(instruction);
     at = instruction.length;
   }
+  block.size = static_cast<std::uint32_t>(block.instructions.size());
   block.bytes = static_cast<std::uint32_t>(at);
   block.image.assign(from.bytes.begin(), from.bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at, from.in_page)));
 }

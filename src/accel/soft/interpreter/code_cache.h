@@ -23,20 +23,28 @@ class Cpu;
 /// page is a block of its own.
 struct Block {
   std::vector<Instruction> instructions;
+  std::uint32_t size = 0;  // instructions
   std::uint32_t bytes = 0;
   CodeMode mode = CodeMode::kReal16;
 
   // Where it was decoded from. Valid while the pages' versions are what they were.
   struct Source {
+    static constexpr std::atomic<std::uint32_t> kNoVersion{~0U};
     const RamSlot* slot = nullptr;  // null: not from RAM, never valid twice
     std::uint64_t gpa = 0;
     std::uint32_t version = 0;
-    const std::atomic<std::uint32_t>* current_version = nullptr;
+    const std::atomic<std::uint32_t>* current_version = &kNoVersion;
     RamSlot::HostWriteMark host_write;
+
+    [[nodiscard]] bool is_current() const {
+      return version == current_version->load(std::memory_order_acquire) && !host_write.set();
+    }
   };
   Source first;
   Source second;  // of the page that the last instruction reaches into
   bool crosses = false;
+
+  [[nodiscard]] bool is_current() const { return first.is_current() && (!crosses || second.is_current()); }
 
   std::vector<std::uint8_t> image;  // the bytes it was made from
 };
@@ -45,7 +53,8 @@ class CodeCache {
  public:
   CodeCache(Cpu& cpu, NativeStubs& stubs);
 
-  /// The block at the CPU's CS:RIP in its current mode; raises the faults of the fetch.
+  /// The block at the CPU's CS:RIP in its current mode; raises the faults of fetching its first byte. Valid until the
+  /// next call.
   const Block& at_rip();
   /// Forgets everything, and takes over the CPU's features.
   void reset();
@@ -64,16 +73,13 @@ class CodeCache {
 
   struct Quick {
     std::uint64_t linear = 0;
-    std::uint32_t generation = 0;
-    CodeMode mode = CodeMode::kReal16;
-    MmuIndex index = MmuIndex::kSupervisor;
-    Block* block = nullptr;
+    std::uint64_t context = 0;
+    const Block* block = nullptr;  // null: empty
   };
   struct Fetched;
 
-  [[nodiscard]] bool is_current(const Block& block) const;
-  [[nodiscard]] static bool is_current(const Block::Source& source);
-  Block& find(std::uint64_t linear);
+  const Block& look_up(std::uint64_t linear, Quick& quick, std::uint64_t context);
+  const Block& find(std::uint64_t linear);
   void decode(Block& block, const Fetched& from) const;
   bool verify(Block& block, const Fetched& from) const;
 

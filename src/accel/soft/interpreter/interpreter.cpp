@@ -15,13 +15,8 @@ Event exception(std::uint8_t vector) {
   return {.kind = EventKind::kException, .vector = vector, .has_error_code = false, .error_code = 0};
 }
 
-/// The bytes of an instruction that are fetched must lie in CS (SDM 3A 5.3) or be canonical.
-void check_fetch(const Cpu& cpu, std::uint64_t length) {
-  if (cpu.code_mode == CodeMode::kLong64) {
-    if (!x86::is_canonical(cpu.rip, cpu.linear_bits())) raise_gp();
-  } else if (cpu.rip + length - 1 > cpu.segment[x86::kCs].limit) {
-    raise_gp();
-  }
+bool runs_past_segment(const Cpu& cpu, std::uint64_t bytes) {
+  return cpu.rip + bytes - 1 > cpu.segment[x86::kCs].limit;
 }
 
 }  // namespace
@@ -42,7 +37,7 @@ StopReason Interpreter::run(std::uint64_t budget) {
         continue;
       }
       if (const StopReason reason = deliver_events(); reason != StopReason::kNone) return reason;
-      const StopReason reason = must_step() ? step() : run_block();
+      const StopReason reason = must_step() ? step() : run_blocks();
       if (reason != StopReason::kNone) return reason;
     } catch (const BusWait&) {
       cpu_.rip = cpu_.instruction_start;
@@ -127,39 +122,38 @@ bool Interpreter::must_step() const {
          code_breakpoints_enabled(cpu_) || cpu_.pending_dr6 != 0;
 }
 
-StopReason Interpreter::run_block() {
+/// Blocks, one after the other, for as long as nothing can have come up in between: what may sets leave_block or
+/// attention.
+StopReason Interpreter::run_blocks() {
   const Instruction* current = nullptr;
+  cpu_.leave_block = false;
   try {
-    cpu_.instruction_start = cpu_.rip;
-    check_fetch(cpu_, 1);
-    const Block& block = cache_.at_rip();
-    const std::size_t size = block.instructions.size();
-    if (size > remaining_ ||
-        (cpu_.code_mode != CodeMode::kLong64 && cpu_.rip + block.bytes - 1 > cpu_.segment[x86::kCs].limit))
-      return step();
-    ++statistics_.blocks;
-    cpu_.leave_block = false;
-    current = block.instructions.data();
-    const Instruction* const first = current;
-    const Instruction* const end = current + size;
     do {
       cpu_.instruction_start = cpu_.rip;
-      cpu_.rip = (cpu_.rip + current->length) & cpu_.rip_mask;
-      current->handler(cpu_, *current);
-      ++current;
-    } while (current != end && !cpu_.leave_block);
-    const auto executed = static_cast<std::uint64_t>(current - first);
-    statistics_.instructions += executed;
-    remaining_ -= executed;
+      const Block& block = cache_.at_rip();
+      if (block.size > remaining_ || (cpu_.code_mode != CodeMode::kLong64 && runs_past_segment(cpu_, block.bytes)))
+        return step();
+      const Instruction* const first = block.instructions.data();
+      const Instruction* const end = first + block.size;
+      current = first;
+      do {
+        cpu_.instruction_start = cpu_.rip;
+        cpu_.rip = (cpu_.rip + current->length) & cpu_.rip_mask;
+        current->handler(cpu_, *current);
+        ++current;
+      } while (current != end && !cpu_.leave_block);
+      const auto executed = static_cast<std::uint64_t>(current - first);
+      statistics_.instructions += executed;
+      remaining_ -= executed;
+    } while (!cpu_.leave_block && !cpu_.attention.load(std::memory_order_relaxed));
   } catch (const Fault& fault) {
     cpu_.rip = cpu_.instruction_start;
     return take_fault(fault);
   }
-  if (!cpu_.leave_block) return StopReason::kNone;
-  return after_instruction(false);
+  return cpu_.leave_block ? after_instruction(false) : StopReason::kNone;
 }
 
-/// One instruction, with everything that run_block() need not look at.
+/// One instruction, with everything that run_blocks() need not look at.
 StopReason Interpreter::step() {
   cpu_.instruction_start = cpu_.rip;
   if (!cpu_.flag(rflags::kRf) && cpu_.bus.empty() && check_code_breakpoints())
@@ -170,9 +164,8 @@ StopReason Interpreter::step() {
   const bool sti_shadow = std::exchange(cpu_.events.sti_shadow, false);
   const bool mov_ss_shadow = std::exchange(cpu_.events.mov_ss_shadow, false);
   try {
-    check_fetch(cpu_, 1);
     const Instruction instruction = cache_.at_rip().instructions.front();
-    check_fetch(cpu_, instruction.length);
+    if (cpu_.code_mode != CodeMode::kLong64 && runs_past_segment(cpu_, instruction.length)) raise_gp();
     enters_handler = instruction.enters_handler;
     cpu_.rflags &= ~rflags::kRf;
     cpu_.leave_block = false;

@@ -35,7 +35,6 @@ class Interpreter {
 
   struct Statistics {
     std::uint64_t instructions = 0;
-    std::uint64_t blocks = 0;
     std::uint64_t faults = 0;
     std::uint64_t interrupts = 0;
   };
@@ -47,7 +46,7 @@ class Interpreter {
   void forget_stale_code();
   StopReason deliver_events();
   [[nodiscard]] bool must_step() const;
-  StopReason run_block();
+  StopReason run_blocks();
   StopReason step();
   bool check_code_breakpoints();
   StopReason after_instruction(bool single_step);
