@@ -154,8 +154,8 @@ class Vcpu {
   /// Any thread, async-signal-safe: the run() in progress, or else the next one, returns InterruptedExit soon.
   virtual void kick() = 0;
   /// Finishes an I/O or MMIO read whose data was just filled in, without running further guest code. Before state is
-  /// read by anyone but the exit's handler, and before a pause. kBusy: the instruction needs another access, which the
-  /// next run() hands out at once; handle that and call again.
+  /// read by anyone but the exit's handler, and before a pause. kBusy: the instruction needs another access or ends in
+  /// an exit of its own, which the next run() hands out at once; handle that and call again.
   virtual Result<> complete_exit() = 0;
 
   virtual Result<> get_state(x86::CpuState& state, x86::StateParts parts) = 0;

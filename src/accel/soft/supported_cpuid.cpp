@@ -82,7 +82,7 @@ constexpr auto kInterpreted = std::to_array<std::string_view>({
     "lm",
     "lahf-lm",
     "cmp-legacy",
-    "cr8legacy",
+
     "3dnowprefetch",
     "osvw",
     "topoext",

@@ -107,6 +107,8 @@ Result<> SoftVcpu::complete_exit() {
       return fail(ErrorKind::kBusy, "vCPU {}: the instruction needs another access, which run() will hand out", id());
     cpu_.bus.answered();
   }
+  if (cpu_.stop != StopReason::kNone)
+    return fail(ErrorKind::kBusy, "vCPU {}: the instruction ended in an exit, which run() will hand out", id());
   return {};
 }
 
@@ -144,6 +146,7 @@ Result<> SoftVcpu::set_debug(const DebugRequest& request) {
   cpu_.host_owns_dr = (request.dr7 & x86::dr7::kEnables) != 0;
   cpu_.host_dr = request.address;
   cpu_.host_dr7 = request.dr7;
+  if (cpu_.stop == StopReason::kDebug) cpu_.stop = StopReason::kNone;  // that was for an earlier request
   breakpoints_changed(cpu_);
   return {};
 }

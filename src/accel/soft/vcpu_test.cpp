@@ -198,6 +198,19 @@ TEST_F(SoftVcpuTest, CompleteExitRingsDoorbellsOnTheWay) {
   EXPECT_EQ(state(kRegisters).rip, tiny::kCode + 2);
 }
 
+TEST_F(SoftVcpuTest, AStepThatEndsInCompleteExitIsReportedOnce) {
+  start(Mode::kLong64, {0xe4, 0x80, 0x90, 0xf4});  // in al, 0x80; nop; hlt
+  ASSERT_TRUE(vcpu_->set_debug({.single_step = true}));
+  run<IoExit>();
+  const auto completed = vcpu_->complete_exit();
+  ASSERT_FALSE(completed);
+  EXPECT_EQ(completed.error().kind(), ErrorKind::kBusy);
+  EXPECT_EQ(run<DebugExit>().pc, tiny::kCode + 2);
+  EXPECT_TRUE(vcpu_->complete_exit());
+  ASSERT_TRUE(vcpu_->set_debug({}));
+  run<HaltExit>();
+}
+
 TEST_F(SoftVcpuTest, MarkedHostWritesChangeCode) {
   constexpr std::uint64_t kHigh = 0x4000'0000;
   memory::DirtyBitmap dirty(4096);
