@@ -62,21 +62,16 @@ void CodeCache::reset() {
   quick_.fill({});
 }
 
-const Block& CodeCache::at_rip() {
-  const std::uint64_t sum = cpu_.segment[x86::kCs].base + cpu_.rip;
-  const std::uint64_t linear = cpu_.code_mode == CodeMode::kLong64 ? cpu_.rip : sum & 0xffff'ffffU;
-  // What the translation of LINEAR and the meaning of its bytes depend on.
-  const std::uint64_t context = std::uint64_t{cpu_.tlb.generation()} << 8U |
-                                static_cast<std::uint64_t>(cpu_.code_mode) << 4U |
-                                static_cast<std::uint64_t>(cpu_.mmu_index);
-  Quick& quick = quick_[(linear ^ linear >> 13U) % kQuickEntries];
-  const Block* const block = quick.block;
-  if (quick.linear == linear && quick.context == context && block != nullptr && block->is_current()) [[likely]]
-    return *block;
-  return look_up(linear, quick, context);
+CodeCache::Context CodeCache::context() const {
+  const bool is_long = cpu_.code_mode == CodeMode::kLong64;
+  return {.id = std::uint64_t{cpu_.tlb.generation()} << 8U | static_cast<std::uint64_t>(cpu_.code_mode) << 4U |
+                static_cast<std::uint64_t>(cpu_.mmu_index),
+          .base = is_long ? 0 : cpu_.segment[x86::kCs].base,
+          .linear_mask = is_long ? ~std::uint64_t{0} : 0xffff'ffffU,
+          .mode = cpu_.code_mode};
 }
 
-const Block& CodeCache::look_up(std::uint64_t linear, Quick& quick, std::uint64_t context) {
+const Block& CodeCache::look_up(std::uint64_t linear, Quick& quick, const Context& context) {
   ++statistics_.lookups;
   quick.block = nullptr;
   if (cpu_.code_mode == CodeMode::kLong64) {
@@ -85,7 +80,7 @@ const Block& CodeCache::look_up(std::uint64_t linear, Quick& quick, std::uint64_
     raise_gp();
   }
   const Block& block = find(linear);
-  quick = {.linear = linear, .context = context, .block = &block};
+  quick = {.linear = linear, .context = context.id, .block = &block};
   return block;
 }
 

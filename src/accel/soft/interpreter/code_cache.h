@@ -10,14 +10,13 @@
 #include <unordered_map>
 #include <vector>
 
+#include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/interpreter/decoder.h"
 #include "accel/soft/interpreter/instruction.h"
 #include "accel/soft/mmu/tlb.h"
 #include "accel/soft/runtime/guest_ram.h"
 
 namespace doppel::accel::soft {
-
-class Cpu;
 
 /// Instructions that follow each other in one page, up to the first branch. An instruction that reaches into the next
 /// page is a block of its own.
@@ -53,9 +52,23 @@ class CodeCache {
  public:
   CodeCache(Cpu& cpu, NativeStubs& stubs);
 
-  /// The block at the CPU's CS:RIP in its current mode; raises the faults of fetching its first byte. Valid until the
-  /// next call.
-  const Block& at_rip();
+  /// What blocks and addresses mean now: stays as it is for as long as no operation sets Cpu::leave_block.
+  struct Context {
+    std::uint64_t id = 0;  // equal for equal translations, rights and mode
+    std::uint64_t base = 0;
+    std::uint64_t linear_mask = 0;
+    CodeMode mode = CodeMode::kReal16;
+  };
+  [[nodiscard]] Context context() const;
+  /// The block at the CPU's CS:RIP; raises the faults of fetching its first byte. Valid until the next call.
+  const Block& at_rip(const Context& context) {
+    const std::uint64_t linear = (context.base + cpu_.rip) & context.linear_mask;
+    Quick& quick = quick_[(linear ^ linear >> 13U) % kQuickEntries];
+    const Block* const block = quick.block;
+    if (quick.linear == linear && quick.context == context.id && block != nullptr && block->is_current()) [[likely]]
+      return *block;
+    return look_up(linear, quick, context);
+  }
   /// Forgets everything, and takes over the CPU's features.
   void reset();
 
@@ -78,7 +91,7 @@ class CodeCache {
   };
   struct Fetched;
 
-  const Block& look_up(std::uint64_t linear, Quick& quick, std::uint64_t context);
+  const Block& look_up(std::uint64_t linear, Quick& quick, const Context& context);
   const Block& find(std::uint64_t linear);
   void decode(Block& block, const Fetched& from) const;
   bool verify(Block& block, const Fetched& from) const;

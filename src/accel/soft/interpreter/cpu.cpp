@@ -46,6 +46,7 @@ Cpu::~Cpu() {
 }
 
 void Cpu::update_mode() {
+  leave_block = true;
   protected_mode = (cr0 & x86::cr0::kPe) != 0;
   long_mode = (efer & x86::efer::kLma) != 0;
   vm86 = protected_mode && !long_mode && flag(x86::rflags::kVm);

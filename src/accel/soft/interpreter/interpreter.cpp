@@ -123,34 +123,47 @@ bool Interpreter::must_step() const {
 }
 
 /// Blocks, one after the other, for as long as nothing can have come up in between: what may sets leave_block or
-/// attention.
+/// attention. RIP is kept in a register; operations that read it find it in the CPU, those that write it end the block.
 StopReason Interpreter::run_blocks() {
-  const Instruction* current = nullptr;
-  cpu_.leave_block = false;
+  Cpu& cpu = cpu_;
+  const std::uint64_t rip_mask = cpu.rip_mask;
+  const CodeCache::Context context = cache_.context();
+  std::uint64_t executed = 0;
+  cpu.leave_block = false;
   try {
     do {
-      cpu_.instruction_start = cpu_.rip;
-      const Block& block = cache_.at_rip();
-      if (block.size > remaining_ || (cpu_.code_mode != CodeMode::kLong64 && runs_past_segment(cpu_, block.bytes)))
+      std::uint64_t rip = cpu.rip;
+      cpu.instruction_start = rip;
+      const Block& block = cache_.at_rip(context);
+      if (block.size > remaining_ - executed ||
+          (context.mode != CodeMode::kLong64 && runs_past_segment(cpu, block.bytes))) {
+        count(executed);
         return step();
+      }
       const Instruction* const first = block.instructions.data();
       const Instruction* const end = first + block.size;
-      current = first;
+      const Instruction* current = first;
       do {
-        cpu_.instruction_start = cpu_.rip;
-        cpu_.rip = (cpu_.rip + current->length) & cpu_.rip_mask;
-        current->handler(cpu_, *current);
+        cpu.instruction_start = rip;
+        rip = (rip + current->length) & rip_mask;
+        cpu.rip = rip;
+        current->handler(cpu, *current);
         ++current;
-      } while (current != end && !cpu_.leave_block);
-      const auto executed = static_cast<std::uint64_t>(current - first);
-      statistics_.instructions += executed;
-      remaining_ -= executed;
-    } while (!cpu_.leave_block && !cpu_.attention.load(std::memory_order_relaxed));
+      } while (current != end && !cpu.leave_block);
+      executed += static_cast<std::uint64_t>(current - first);
+    } while (!cpu.leave_block && !cpu.attention.load(std::memory_order_relaxed));
   } catch (const Fault& fault) {
-    cpu_.rip = cpu_.instruction_start;
+    count(executed);
+    cpu.rip = cpu.instruction_start;
     return take_fault(fault);
   }
-  return cpu_.leave_block ? after_instruction(false) : StopReason::kNone;
+  count(executed);
+  return cpu.leave_block ? after_instruction(false) : StopReason::kNone;
+}
+
+void Interpreter::count(std::uint64_t executed) {
+  statistics_.instructions += executed;
+  remaining_ -= executed;
 }
 
 /// One instruction, with everything that run_blocks() need not look at.
@@ -164,15 +177,14 @@ StopReason Interpreter::step() {
   const bool sti_shadow = std::exchange(cpu_.events.sti_shadow, false);
   const bool mov_ss_shadow = std::exchange(cpu_.events.mov_ss_shadow, false);
   try {
-    const Instruction instruction = cache_.at_rip().instructions.front();
+    const Instruction instruction = cache_.at_rip(cache_.context()).instructions.front();
     if (cpu_.code_mode != CodeMode::kLong64 && runs_past_segment(cpu_, instruction.length)) raise_gp();
     enters_handler = instruction.enters_handler;
     cpu_.rflags &= ~rflags::kRf;
     cpu_.leave_block = false;
     cpu_.rip = (cpu_.rip + instruction.length) & cpu_.rip_mask;
     instruction.handler(cpu_, instruction);
-    ++statistics_.instructions;
-    --remaining_;
+    count(1);
   } catch (const Fault& fault) {
     cpu_.rip = cpu_.instruction_start;
     return take_fault(fault);

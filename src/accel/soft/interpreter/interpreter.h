@@ -47,6 +47,7 @@ class Interpreter {
   StopReason deliver_events();
   [[nodiscard]] bool must_step() const;
   StopReason run_blocks();
+  void count(std::uint64_t executed);
   StopReason step();
   bool check_code_breakpoints();
   StopReason after_instruction(bool single_step);
