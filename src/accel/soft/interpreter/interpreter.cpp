@@ -151,7 +151,7 @@ StopReason Interpreter::run_blocks() {
         ++current;
       } while (current != end && !cpu.leave_block);
       executed += static_cast<std::uint64_t>(current - first);
-    } while (!cpu.leave_block && !cpu.attention.load(std::memory_order_relaxed));
+    } while (!cpu.leave_block && executed < remaining_ && !cpu.attention.load(std::memory_order_relaxed));
   } catch (const Fault& fault) {
     count(executed);
     cpu.rip = cpu.instruction_start;
