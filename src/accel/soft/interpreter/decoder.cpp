@@ -153,6 +153,11 @@ void fill(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOper
   out.ends_block = ends_block(zydis);
   out.enters_handler = zydis.meta.category == ZYDIS_CATEGORY_INTERRUPT || zydis.meta.category == ZYDIS_CATEGORY_SYSCALL;
   fill_operands(zydis, operands, out);
+  // Zydis 4.0 sees R13D where SIB says that there is a displacement but no base (SDM 2A table 2-3).
+  if ((zydis.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0 && zydis.raw.modrm.mod == 0 && zydis.raw.sib.base == 5) {
+    out.base = kZeroRegister;
+    out.disp = zydis.raw.disp.value;
+  }
 }
 
 DecodeStatus faulting(Handler handler, std::size_t length, Instruction& out) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "accel/soft/interpreter/alignment_check.h"
 #include "accel/soft/interpreter/availability.h"
 
 namespace doppel::accel::soft {
@@ -118,6 +119,7 @@ void run(Cpu& cpu, const Instruction& i) {
   const Operands operands = operands_of(i);
   require(cpu, operands.vex ? requirement::kAvx : requirement::kAvx512);
   Progress progress(cpu.fpu, operands);
+  const AlignmentCheckOff off(cpu);
   try {
     for (unsigned n = 0; n < operands.count; ++n) {
       if (!progress.is_active(n)) continue;

@@ -62,7 +62,15 @@ bool is_supported(const Decoded& decoded) {
 constexpr std::array kWithoutMxcsr = {ZYDIS_CATEGORY_DATAXFER, ZYDIS_CATEGORY_LOGICAL_FP, ZYDIS_CATEGORY_BROADCAST,
                                       ZYDIS_CATEGORY_BLEND};
 
+/// Exception types with SIMD floating-point exceptions (SDM 2A tables 2-18 and 2-38).
+constexpr std::array kWithSimdExceptions = {
+    ZYDIS_EXCEPTION_CLASS_SSE2,  ZYDIS_EXCEPTION_CLASS_SSE3, ZYDIS_EXCEPTION_CLASS_AVX2,  ZYDIS_EXCEPTION_CLASS_AVX3,
+    ZYDIS_EXCEPTION_CLASS_AVX11, ZYDIS_EXCEPTION_CLASS_E2,   ZYDIS_EXCEPTION_CLASS_E2NF,  ZYDIS_EXCEPTION_CLASS_E3,
+    ZYDIS_EXCEPTION_CLASS_E3NF,  ZYDIS_EXCEPTION_CLASS_E11,  ZYDIS_EXCEPTION_CLASS_E11NF,
+};
+
 bool uses_mxcsr(const Decoded& decoded) {
+  if (contains(kWithSimdExceptions, decoded.zydis.meta.exception_class)) return true;
   if (contains(kWithoutMxcsr, decoded.zydis.meta.category)) return false;
   return std::ranges::any_of(decoded.operands, [](const ZydisDecodedOperand& operand) {
     return operand.element_type == ZYDIS_ELEMENT_TYPE_FLOAT16 || operand.element_type == ZYDIS_ELEMENT_TYPE_FLOAT32 ||
@@ -123,8 +131,8 @@ Requirement requirement_of(const Decoded& decoded, const StubPlan& plan) {
   return plan.x87 ? requirement::kMmx : requirement::kNone;
 }
 
-/// SSE operands of 16 bytes are aligned but for these; with VEX and EVEX only those of the moves that say so (SDM 1
-/// 14.9).
+/// SSE operands of 16 bytes are aligned but for these (and SHA's, which AMD's processors let be as they are); with VEX
+/// and EVEX only those of the moves that say so (SDM 1 14.9).
 constexpr std::array kSseUnaligned = {
     ZYDIS_MNEMONIC_MOVUPS,    ZYDIS_MNEMONIC_MOVUPD,    ZYDIS_MNEMONIC_MOVDQU,
     ZYDIS_MNEMONIC_LDDQU,     ZYDIS_MNEMONIC_PCMPESTRI, ZYDIS_MNEMONIC_PCMPESTRM,
@@ -138,9 +146,10 @@ constexpr std::array kAvxAligned = {
 
 std::uint16_t alignment_mask(const Decoded& decoded, unsigned size) {
   const ZydisMnemonic mnemonic = decoded.zydis.mnemonic;
-  const bool aligned = decoded.zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY
-                           ? size == 16 && !contains(kSseUnaligned, mnemonic)
-                           : contains(kAvxAligned, mnemonic);
+  const bool aligned =
+      decoded.zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY
+          ? size == 16 && !contains(kSseUnaligned, mnemonic) && decoded.zydis.meta.isa_ext != ZYDIS_ISA_EXT_SHA
+          : contains(kAvxAligned, mnemonic);
   return static_cast<std::uint16_t>(aligned ? size - 1 : 0);
 }
 
@@ -169,6 +178,11 @@ constexpr std::array kFaultSuppression = {
     ZYDIS_EXCEPTION_CLASS_E5, ZYDIS_EXCEPTION_CLASS_E6, ZYDIS_EXCEPTION_CLASS_E10, ZYDIS_EXCEPTION_CLASS_E11,
 };
 
+/// Those that the decoder counts among them in error: their result's elements are no elements of the operand.
+constexpr std::array kWithoutFaultSuppression = {ZYDIS_MNEMONIC_VGF2P8AFFINEQB, ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB,
+                                                 ZYDIS_MNEMONIC_VDBPSADBW, ZYDIS_MNEMONIC_VPMULTISHIFTQB,
+                                                 ZYDIS_MNEMONIC_VPSHUFBITQMB};
+
 constexpr std::array kMaskedMoves = {ZYDIS_MNEMONIC_VMASKMOVPS, ZYDIS_MNEMONIC_VMASKMOVPD, ZYDIS_MNEMONIC_VPMASKMOVD,
                                      ZYDIS_MNEMONIC_VPMASKMOVQ};
 constexpr std::array kByteMaskedMoves = {ZYDIS_MNEMONIC_MASKMOVQ, ZYDIS_MNEMONIC_MASKMOVDQU,
@@ -178,17 +192,40 @@ std::uint8_t register_number(ZydisRegister reg) {
   return static_cast<std::uint8_t>(ZydisRegisterGetId(reg));
 }
 
-void describe_opmask(const ZydisDecodedInstruction& zydis, NativeStub& stub) {
+/// Of the first vector register named, which is the result if that is one; 0: there is none.
+unsigned vector_elements(const Decoded& decoded) {
+  for (const ZydisDecodedOperand& operand : decoded.operands.first(decoded.zydis.operand_count_visible)) {
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    const ZydisRegisterClass kind = ZydisRegisterGetClass(operand.reg.value);
+    if (kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM || kind == ZYDIS_REGCLASS_ZMM)
+      return operand.element_count;
+  }
+  return 0;
+}
+
+void describe_opmask(const Decoded& decoded, NativeStub& stub) {
+  const ZydisDecodedInstruction& zydis = decoded.zydis;
   const bool masks = zydis.avx.mask.mode != ZYDIS_MASK_MODE_INVALID &&
                      zydis.avx.mask.mode != ZYDIS_MASK_MODE_DISABLED && zydis.avx.mask.reg != ZYDIS_REGISTER_K0;
   if (!masks) return;
   stub.mask_register = register_number(zydis.avx.mask.reg);
   if (zydis.meta.category == ZYDIS_CATEGORY_COMPRESS || zydis.meta.category == ZYDIS_CATEGORY_EXPAND) {
     stub.active = ActiveElements::kOpmaskCount;
-  } else if (stub.writes_memory || contains(kFaultSuppression, zydis.meta.exception_class)) {
+    return;
+  }
+  const bool suppresses =
+      contains(kFaultSuppression, zydis.meta.exception_class) && !contains(kWithoutFaultSuppression, zydis.mnemonic);
+  if (suppresses || stub.writes_memory) {
+    stub.faults_as_a_whole = !suppresses;
     stub.active = ActiveElements::kOpmask;
     const unsigned lanes = broadcast_lanes(zydis.avx.broadcast.mode);
     stub.lanes = lanes != 0 ? static_cast<std::uint8_t>(lanes) : stub.elements;
+    // Dot products take several elements of the operand for one of the result.
+    const unsigned results = vector_elements(decoded);
+    if (lanes == 0 && results != 0 && results < stub.elements) {
+      stub.lanes = stub.elements = static_cast<std::uint8_t>(results);
+      stub.element_size = static_cast<std::uint8_t>(stub.memory_size / results);
+    }
   }
 }
 
@@ -210,7 +247,7 @@ void describe_memory(const Decoded& decoded, const ZydisDecodedOperand& memory, 
     stub.active = ActiveElements::kSignBits;
     stub.mask_register = register_number(decoded.operand(1).reg.value);
   }
-  describe_opmask(zydis, stub);
+  describe_opmask(decoded, stub);
 }
 
 constexpr std::array kX87NoOperations = {ZYDIS_MNEMONIC_FDISI8087_NOP, ZYDIS_MNEMONIC_FENI8087_NOP,

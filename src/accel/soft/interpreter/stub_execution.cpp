@@ -5,6 +5,7 @@
 #include <cstring>
 #include <span>
 
+#include "accel/soft/interpreter/alignment_check.h"
 #include "accel/soft/interpreter/alu.h"
 
 namespace doppel::accel::soft {
@@ -21,23 +22,6 @@ class BounceBuffer {
  private:
   alignas(64) std::array<std::byte, 192> storage_{};
   std::byte* operand_;
-};
-
-/// Undoes what a stub did to x87 state and MXCSR if its result cannot be stored yet: the instruction will run again.
-class LegacyStateGuard {
- public:
-  explicit LegacyStateGuard(FpuState& fpu) : fpu_(fpu), before_(fpu.legacy) {}
-  ~LegacyStateGuard() {
-    if (!done_) fpu_.legacy = before_;
-  }
-  LegacyStateGuard(const LegacyStateGuard&) = delete;
-  LegacyStateGuard& operator=(const LegacyStateGuard&) = delete;
-  void done() { done_ = true; }
-
- private:
-  FpuState& fpu_;
-  const std::array<std::byte, 512> before_;
-  bool done_ = false;
 };
 
 [[noreturn]] void raise_host_trap(const Cpu& cpu, int trap) {
@@ -80,6 +64,42 @@ int call_x87(Cpu& cpu, const Instruction& i, const NativeStub& stub, void* memor
   return trap;
 }
 
+/// What an x87 or MMX instruction waits for comes before its operand.
+void require_all(const Cpu& cpu, const NativeStub& stub) {
+  require(cpu, stub.needed);
+  if (stub.x87 && cpu.fpu.x87_exception_pending()) [[unlikely]]
+    raise(x86::kFloatingPoint);
+}
+
+/// #AC if the host, asked with EFLAGS.AC on, finds fault with an operand at ADDRESS: which instructions check what is
+/// its affair. Nothing of the guest is changed.
+[[gnu::noinline]] void check_alignment_natively(const Cpu& cpu, const NativeStub& stub, std::uint64_t address) {
+  BounceBuffer buffer(address);
+  FpuState fpu = cpu.fpu;
+  auto gpr = cpu.gpr;
+  host_fault_slot.guarded = &stub.guarded;
+  host_fault_slot.trap = kNoTrap;
+  void* function = reinterpret_cast<void*>(stub.function);
+  void* a = &fpu;
+  void* b = buffer.operand();
+  void* c = gpr.data();
+  asm volatile(
+      "subq $128, %%rsp\n\t"  // the red zone
+      "pushfq\n\t"
+      "orl $0x40000, (%%rsp)\n\t"
+      "popfq\n\t"
+      "call *%[function]\n\t"
+      "pushfq\n\t"
+      "andl $~0x40000, (%%rsp)\n\t"
+      "popfq\n\t"
+      "addq $128, %%rsp"
+      : [function] "+a"(function), "+D"(a), "+S"(b), "+d"(c)
+      :
+      : "rcx", "r8", "r9", "r10", "r11", "cc", "memory");
+  host_fault_slot.guarded = nullptr;
+  if (host_fault_slot.trap == x86::kAlignmentCheck) raise(x86::kAlignmentCheck, 0);
+}
+
 void execute(Cpu& cpu, const Instruction& i, const NativeStub& stub, void* memory) {
   const int trap = stub.x87 ? call_x87(cpu, i, stub, memory) : call(cpu, stub, memory);
   if (trap != kNoTrap) [[unlikely]]
@@ -92,6 +112,29 @@ void run_register(Cpu& cpu, const Instruction& i) {
   execute(cpu, i, stub, nullptr);
 }
 
+/// After a store by an x87 instruction: an unmasked exception other than inexact result keeps it from storing (SDM 1
+/// 8.5).
+bool stores_nothing(const FpuState& fpu) {
+  constexpr unsigned kBeforeStore = 0x1f;
+  return (fpu.legacy_field<std::uint16_t>(FpuState::kFsw) & ~unsigned{fpu.legacy_field<std::uint16_t>(FpuState::kFcw)} &
+          kBeforeStore) != 0;
+}
+
+/// Executes STUB, then WRITE() stores its result. If that must wait, what the stub did to x87 state and MXCSR is
+/// undone: the instruction will run again.
+template <class Write>
+void execute_then(Cpu& cpu, const Instruction& i, const NativeStub& stub, void* memory, Write write) {
+  const auto before = cpu.fpu.legacy;
+  execute(cpu, i, stub, memory);
+  if (stub.x87 && stores_nothing(cpu.fpu)) return;
+  try {
+    write();
+  } catch (...) {
+    cpu.fpu.legacy = before;
+    throw;
+  }
+}
+
 /// The operand crosses pages or is no RAM.
 [[gnu::noinline]] void run_bounced(Cpu& cpu, const Instruction& i, std::uint64_t address) {
   const NativeStub& stub = *i.stub;
@@ -100,18 +143,14 @@ void run_register(Cpu& cpu, const Instruction& i) {
   if (stub.writes_memory) cpu.probe(address, stub.memory_size, AccessKind::kWrite);
   if (stub.reads_memory) cpu.read_linear(address, operand);
   if (!stub.writes_memory) return execute(cpu, i, stub, buffer.operand());
-  LegacyStateGuard guard(cpu.fpu);
-  execute(cpu, i, stub, buffer.operand());
-  cpu.write_linear(address, operand);
-  guard.done();
+  execute_then(cpu, i, stub, buffer.operand(), [&] { cpu.write_linear(address, operand); });
 }
 
 /// Host memory for an operand by the TLB alone, as Cpu::load() and store() find it; else null.
 template <AccessKind kind>
 std::byte* place_of(Cpu& cpu, std::uint64_t address, std::uint64_t size) {
   const TlbEntry& entry = cpu.tlb.entry(cpu.mmu_index, address);
-  const std::uint64_t tag =
-      ((address + (size - 1)) & ~std::uint64_t{0xfff}) | (address & cpu.alignment_mask & (size - 1));
+  const std::uint64_t tag = (address + (size - 1)) & ~std::uint64_t{0xfff};
   if ((kind == AccessKind::kWrite ? entry.write_tag : entry.read_tag) != tag) return nullptr;
   return reinterpret_cast<std::byte*>(address + entry.addend);
 }
@@ -126,13 +165,22 @@ std::byte* place_of(Cpu& cpu, std::uint64_t address, std::uint64_t size) {
   if (stub.writes_memory) cpu.wrote(address, stub.memory_size);
 }
 
+[[gnu::noinline]] void run_memory_alignment_checked(Cpu& cpu, const Instruction& i, std::uint64_t address) {
+  check_alignment_natively(cpu, *i.stub, address);
+  const AlignmentCheckOff off(cpu);
+  run_memory_slow(cpu, i, address);
+}
+
 template <AccessKind kind>
 void run_memory(Cpu& cpu, const Instruction& i) {
   const NativeStub& stub = *i.stub;
-  require(cpu, stub.needed);
-  const std::uint64_t address = cpu.linear<kind>(i.segment, cpu.effective_address(i), stub.memory_size);
-  if ((address & stub.alignment_mask) != 0) [[unlikely]]
+  require_all(cpu, stub);
+  const std::uint64_t offset = cpu.effective_address(i);
+  if (((cpu.view[i.segment].base + offset) & stub.alignment_mask) != 0) [[unlikely]]
     raise_gp();
+  const std::uint64_t address = cpu.linear<kind>(i.segment, offset, stub.memory_size);
+  if (cpu.alignment_mask != 0) [[unlikely]]
+    return run_memory_alignment_checked(cpu, i, address);
   std::byte* const place = place_of<kind>(cpu, address, stub.memory_size);
   if (place == nullptr) [[unlikely]]
     return run_memory_slow(cpu, i, address);
@@ -194,31 +242,33 @@ void run_elements(Cpu& cpu, const Instruction& i, std::uint64_t origin, std::uin
     for_each_element(active, size, [&](unsigned at) { cpu.probe(origin + at, size, AccessKind::kWrite); });
   if (stub.reads_memory)
     for_each_element(active, size, [&](unsigned at) { cpu.read_linear(origin + at, buffer.part(at, size)); });
-  LegacyStateGuard guard(cpu.fpu);
-  execute(cpu, i, stub, buffer.operand());
-  if (stub.writes_memory)
+  if (!stub.writes_memory) return execute(cpu, i, stub, buffer.operand());
+  execute_then(cpu, i, stub, buffer.operand(), [&] {
     for_each_element(active, size, [&](unsigned at) { cpu.write_linear(origin + at, buffer.part(at, size)); });
-  guard.done();
+  });
 }
 
 template <AccessKind kind>
 void run_masked(Cpu& cpu, const Instruction& i) {
   const NativeStub& stub = *i.stub;
-  require(cpu, stub.needed);
+  require_all(cpu, stub);
   const std::uint64_t offset = cpu.effective_address(i);
   const std::uint64_t origin = cpu.view[i.segment].base + offset;
-  if ((origin & stub.alignment_mask) != 0) raise_gp();
   const std::uint64_t active = active_elements(cpu, stub);
+  if (stub.faults_as_a_whole) cpu.probe(cpu.linear<kind>(i.segment, offset, stub.memory_size), stub.memory_size, kind);
   if (active == 0) return run_elements(cpu, i, origin, active);
+  if ((origin & stub.alignment_mask) != 0) raise_gp();
 
   const auto first = static_cast<unsigned>(std::countr_zero(active)) * stub.element_size;
   const auto last = (63U - static_cast<unsigned>(std::countl_zero(active))) * stub.element_size;
   const unsigned length = last - first + stub.element_size;
   const std::uint64_t address = cpu.linear<kind>(i.segment, offset + first, length);
+  if (cpu.alignment_mask != 0) check_alignment_natively(cpu, stub, origin);
+  const AlignmentCheckOff off(cpu);
+  const bool crosses = (address & 0xfff) + length > 0x1000;
   // MASKMOVDQU may fault for bytes that it does not store (SDM 2A), so that the host gets all of them.
-  std::byte* const place = stub.active == ActiveElements::kByteSignBits || (address & 0xfff) + length > 0x1000
-                               ? nullptr
-                               : cpu.direct(address, length, kind);
+  const bool in_place = stub.active != ActiveElements::kByteSignBits && !crosses;
+  std::byte* const place = in_place ? cpu.direct(address, length, kind) : nullptr;
   if (place == nullptr) return run_elements(cpu, i, address - first, active);
   execute(cpu, i, stub, place - first);
   if constexpr (kind == AccessKind::kWrite) cpu.wrote(address, length);

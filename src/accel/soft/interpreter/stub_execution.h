@@ -36,9 +36,10 @@ class NativeStub {
 
   ActiveElements active = ActiveElements::kAll;
   std::uint8_t mask_register = 0;
-  std::uint8_t element_size = 0;  // bytes
-  std::uint8_t elements = 0;      // of the memory operand
-  std::uint8_t lanes = 0;         // kOpmask: bits of the mask
+  std::uint8_t element_size = 0;   // bytes
+  std::uint8_t elements = 0;       // of the memory operand
+  std::uint8_t lanes = 0;          // kOpmask: bits of the mask
+  bool faults_as_a_whole = false;  // inactive elements are not stored, but must be accessible
 };
 
 /// The handler for STUB. Instruction.stub must be STUB when it runs.

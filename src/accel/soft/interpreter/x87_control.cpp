@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "accel/soft/interpreter/alignment_check.h"
 #include "accel/soft/interpreter/availability.h"
 #include "accel/soft/interpreter/extended_state.h"
 #include "accel/soft/interpreter/register_offset.h"
@@ -166,6 +167,13 @@ void initialize(FpuState& fpu) {
   set_environment(fpu, {.fcw = 0x37f, .ftw = 0xffff});
 }
 
+template <class W, AccessKind kind>
+std::uint64_t image_address(Cpu& cpu, const Instruction& i, std::size_t size) {
+  const std::uint64_t address = cpu.linear<kind>(i.segment, cpu.effective_address(i), size);
+  check_alignment(cpu, address, sizeof(W));  // SDM 3A table 6-7
+  return address;
+}
+
 // --- Operations ---
 
 template <class W>
@@ -174,7 +182,7 @@ void fnstenv(Cpu& cpu, const Instruction& i) {
   std::array<std::byte, kImageSize<W>> image{};
   const Environment environment = environment_of(cpu.fpu);
   encode<W>(environment, has_selectors(cpu), image.data());
-  cpu.write_linear(cpu.linear<AccessKind::kWrite>(i.segment, cpu.effective_address(i), image.size()), image);
+  cpu.write_linear(image_address<W, AccessKind::kWrite>(cpu, i, image.size()), image);
   cpu.fpu.set_x87_words(static_cast<std::uint16_t>(environment.fcw | kExceptionMasks), environment.fsw);
 }
 
@@ -182,7 +190,7 @@ template <class W>
 void fldenv(Cpu& cpu, const Instruction& i) {
   require_waiting(cpu);
   std::array<std::byte, kImageSize<W>> image{};
-  cpu.read_linear(cpu.linear<AccessKind::kRead>(i.segment, cpu.effective_address(i), image.size()), image);
+  cpu.read_linear(image_address<W, AccessKind::kRead>(cpu, i, image.size()), image);
   set_environment(cpu.fpu, decode<W>(image.data(), has_selectors(cpu)));
 }
 
@@ -193,7 +201,7 @@ void fnsave(Cpu& cpu, const Instruction& i) {
   encode<W>(environment_of(cpu.fpu), has_selectors(cpu), image.data());
   for (std::size_t n = 0; n < kRegisters; ++n)
     std::memcpy(image.data() + kImageSize<W> + n * kRegisterSize, stack_register(cpu.fpu, n), kRegisterSize);
-  cpu.write_linear(cpu.linear<AccessKind::kWrite>(i.segment, cpu.effective_address(i), image.size()), image);
+  cpu.write_linear(image_address<W, AccessKind::kWrite>(cpu, i, image.size()), image);
   initialize(cpu.fpu);
 }
 
@@ -201,7 +209,7 @@ template <class W>
 void frstor(Cpu& cpu, const Instruction& i) {
   require_waiting(cpu);
   std::array<std::byte, kImageSize<W> + kRegisters * kRegisterSize> image{};
-  cpu.read_linear(cpu.linear<AccessKind::kRead>(i.segment, cpu.effective_address(i), image.size()), image);
+  cpu.read_linear(image_address<W, AccessKind::kRead>(cpu, i, image.size()), image);
   set_environment(cpu.fpu, decode<W>(image.data(), has_selectors(cpu)));
   for (std::size_t n = 0; n < kRegisters; ++n)
     std::memcpy(stack_register(cpu.fpu, n), image.data() + kImageSize<W> + n * kRegisterSize, kRegisterSize);

@@ -43,7 +43,19 @@ void pass_on(int signal, siginfo_t* info, void* context) {
   if (info->si_code <= 0) ::raise(signal);
 }
 
+/// Guarded code may run with alignment checks on; handlers must not.
+void clear_alignment_check() {
+  asm volatile(
+      "subq $128, %%rsp\n\t"  // the red zone
+      "pushfq\n\t"
+      "andl $~0x40000, (%%rsp)\n\t"
+      "popfq\n\t"
+      "addq $128, %%rsp" ::
+          : "cc", "memory");
+}
+
 void handle(int signal, siginfo_t* info, void* context) {
+  clear_alignment_check();
   auto* const machine = static_cast<ucontext_t*>(context);
   if (info->si_code > 0 && take(*machine, host_fault_slot)) {
     machine->uc_mcontext.gregs[REG_RIP] = static_cast<greg_t>(host_fault_slot.guarded->resume);
