@@ -11,7 +11,6 @@ namespace doppel::accel::soft::xsave {
 namespace {
 
 constexpr std::size_t kX87Size = 160;
-constexpr std::size_t kX87Registers = 8;
 constexpr std::size_t kX87RegisterSize = 10;  // of 16 bytes
 
 /// The part of vector registers that a component is made of.
