@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "accel/soft/interpreter/cpu.h"
+#include "accel/soft/interpreter/native_stub.h"
 #include "accel/soft/interpreter/paging.h"
 
 namespace doppel::accel::soft {
@@ -103,12 +104,13 @@ const Block& CodeCache::find(std::uint64_t linear) {
     ++statistics_.verified;
     return *found->second;
   }
-  auto fresh = std::make_unique<Block>();
-  decode(*fresh, from);
-  if (blocks_.size() >= kMostBlocks) {
+  if (blocks_.size() >= kMostBlocks || stubs_.wants_clear()) {
     blocks_.clear();
     quick_.fill({});
+    if (stubs_.wants_clear()) stubs_.clear();
   }
+  auto fresh = std::make_unique<Block>();
+  decode(*fresh, from);
   // The old one may be what ran last: RIP is looked up between blocks only, so nothing refers to it any more. But the
   // quick table may, by other linear addresses.
   std::unique_ptr<Block>& place = blocks_[key];

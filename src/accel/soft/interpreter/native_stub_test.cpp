@@ -6,7 +6,6 @@
 #include <bit>
 #include <cfenv>
 
-#include "accel/soft/interpreter/stub_emitter.h"
 #include "accel/soft/interpreter/test_cpu.h"
 
 namespace doppel::accel::soft {
@@ -554,100 +553,38 @@ TEST(NativeStubTest, VexIsNoPrefixInRealMode) {
   EXPECT_EQ(guest.cpu.rip, tiny::kHandler + 1);
 }
 
-// --- All of them ---
+// --- Room ---
 
-/// Random instructions decode to the same mnemonic and registers after relocation, as 64-bit code.
-TEST(RelocateTest, KeepsMnemonicAndRegisters) {
-  struct ModePair {
-    CodeMode mode;
-    ZydisMachineMode machine;
-    ZydisStackWidth stack;
+TEST(NativeStubTest, ClearMakesRoom) {
+  NativeStubs stubs;
+  ZydisDecoder zydis_decoder;
+  ZydisDecoderInit(&zydis_decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+  const auto select = [&](unsigned n) {
+    // pinsrw xmmA, rB, imm
+    const std::array bytes{std::uint8_t{0x66},
+                           static_cast<std::uint8_t>(0x40U | (n >> 6U & 1U) << 2U | (n >> 7U & 1U)),
+                           std::uint8_t{0x0f},
+                           std::uint8_t{0xc4},
+                           static_cast<std::uint8_t>(0xc0U | (n & 0x3fU)),
+                           static_cast<std::uint8_t>(n >> 8U)};
+    ZydisDecodedInstruction zydis;
+    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
+    EXPECT_TRUE(
+        ZYAN_SUCCESS(ZydisDecoderDecodeFull(&zydis_decoder, bytes.data(), bytes.size(), &zydis, operands.data())));
+    Instruction instruction;
+    const Decoded decoded{
+        .zydis = zydis, .operands = std::span(operands).first(zydis.operand_count), .mode = CodeMode::kLong64};
+    EXPECT_NE(stubs.select(decoded, bytes.data(), instruction), nullptr);
+    return instruction.stub;
   };
-  ZydisDecoder host;
-  ZydisDecoderInit(&host, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-  std::uint64_t seed = 1;
-  const auto random = [&seed] {
-    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-    return static_cast<std::uint8_t>(seed >> 40U);
-  };
-  const StubRegisters registers{.fpu = 7, .memory = 6, .gpr_file = 2, .stack_pointer = 5};
-  unsigned checked = 0;
-  for (const ModePair& pair : {ModePair{CodeMode::kLong64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
-                               ModePair{CodeMode::kProtected32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
-                               ModePair{CodeMode::kProtected16, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16}}) {
-    ZydisDecoder decoder;
-    ZydisDecoderInit(&decoder, pair.machine, pair.stack);
-    for (unsigned round = 0; round < 300'000; ++round) {
-      std::array<std::uint8_t, 15> bytes;
-      for (std::uint8_t& byte : bytes) byte = random();
-      constexpr std::array<std::uint8_t, 8> kStarts = {0x62, 0xc4, 0xc5, 0x0f, 0x66, 0xf2, 0xf3, 0xd8};
-      bytes[0] = kStarts[round % kStarts.size()];
-      if (bytes[0] == 0x66 || bytes[0] >= 0xf2) bytes[1] = 0x0f;
-      if (bytes[0] == 0x62) bytes[1] = static_cast<std::uint8_t>((bytes[1] & 0xf3U) | 0xc0U);
-      ZydisDecodedInstruction zydis;
-      std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
-      if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes.data(), bytes.size(), &zydis, operands.data())))
-        continue;
-      switch (zydis.meta.isa_ext) {
-        case ZYDIS_ISA_EXT_SSE:
-        case ZYDIS_ISA_EXT_SSE2:
-        case ZYDIS_ISA_EXT_SSE4:
-        case ZYDIS_ISA_EXT_AVX:
-        case ZYDIS_ISA_EXT_AVX2:
-        case ZYDIS_ISA_EXT_AVX512EVEX:
-        case ZYDIS_ISA_EXT_AVX512VEX:
-        case ZYDIS_ISA_EXT_BMI1:
-        case ZYDIS_ISA_EXT_BMI2:
-        case ZYDIS_ISA_EXT_FMA:
-        case ZYDIS_ISA_EXT_MMX:
-        case ZYDIS_ISA_EXT_X87:
-        case ZYDIS_ISA_EXT_MOVBE:
-        case ZYDIS_ISA_EXT_RDRAND: break;
-        default: continue;
-      }
-      const std::span<const ZydisDecodedOperand> all(operands.data(), zydis.operand_count);
-      const bool has_vsib = std::ranges::any_of(all, [](const ZydisDecodedOperand& operand) {
-        return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type == ZYDIS_MEMOP_TYPE_VSIB;
-      });
-      if (has_vsib) continue;
-      const MachineCode code = relocate({.zydis = zydis, .operands = all, .mode = pair.mode}, bytes.data(), registers);
-      ZydisDecodedInstruction again;
-      std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands_again;
-      std::string hex;
-      for (unsigned n = 0; n < zydis.length; ++n) hex += fmt::format("{:02x} ", bytes.at(n));
-      hex += "became ";
-      for (const std::uint8_t byte : code.span()) hex += fmt::format("{:02x} ", byte);
-      ASSERT_TRUE(
-          ZYAN_SUCCESS(ZydisDecoderDecodeFull(&host, code.bytes.data(), code.size, &again, operands_again.data())))
-          << ZydisMnemonicGetString(zydis.mnemonic) << ": " << hex;
-      ASSERT_EQ(again.length, code.size) << hex;
-      ASSERT_EQ(again.mnemonic, zydis.mnemonic)
-          << hex << ZydisMnemonicGetString(zydis.mnemonic) << ZydisMnemonicGetString(again.mnemonic);
-      for (unsigned n = 0; n < zydis.operand_count_visible; ++n) {
-        const ZydisDecodedOperand& before = operands.at(n);
-        const ZydisDecodedOperand& after = operands_again.at(n);
-        ASSERT_EQ(before.type, after.type) << hex;
-        const bool control = zydis.mnemonic == ZYDIS_MNEMONIC_FLDENV || zydis.mnemonic == ZYDIS_MNEMONIC_FNSTENV ||
-                             zydis.mnemonic == ZYDIS_MNEMONIC_FNSAVE || zydis.mnemonic == ZYDIS_MNEMONIC_FRSTOR;
-        if (!control) {
-          ASSERT_EQ(before.size, after.size) << hex << ZydisMnemonicGetString(zydis.mnemonic);
-        }
-        if (before.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-          ASSERT_EQ(after.mem.base, ZYDIS_REGISTER_RSI) << hex;
-          ASSERT_EQ(after.mem.index, ZYDIS_REGISTER_NONE) << hex;
-          ASSERT_EQ(after.mem.disp.value, 0) << hex;
-        } else if (before.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                   ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, before.reg.value) !=
-                       ZYDIS_REGISTER_RSP) {
-          ASSERT_EQ(before.reg.value, after.reg.value) << hex << ZydisMnemonicGetString(zydis.mnemonic);
-        } else if (before.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-          ASSERT_EQ(before.imm.value.u & 0xff, after.imm.value.u & 0xff) << hex;
-        }
-      }
-      ++checked;
-    }
-  }
-  EXPECT_GT(checked, 100'000U);
+  const NativeStub* const first = select(0);
+  EXPECT_EQ(select(0), first) << "equal instructions share a stub";
+  EXPECT_NE(select(1), first);
+  EXPECT_FALSE(stubs.wants_clear());
+  for (unsigned n = 0; n < 0x10000; ++n) select(n);
+  stubs.clear();
+  EXPECT_FALSE(stubs.wants_clear());
+  EXPECT_NE(select(0), nullptr);
 }
 
 }  // namespace
