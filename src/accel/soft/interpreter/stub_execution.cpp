@@ -36,6 +36,10 @@ class BounceBuffer {
   }
 }
 
+// A sanitizer that checks functions' types would look for a stub's in front of it.
+#if defined(__clang__)
+[[clang::no_sanitize("function")]]
+#endif
 int call(Cpu& cpu, const NativeStub& stub, void* memory) {
   host_fault_slot.guarded = &stub.guarded;
   host_fault_slot.trap = kNoTrap;
