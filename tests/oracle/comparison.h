@@ -18,13 +18,17 @@ struct Outcome {
   std::span<const std::byte, layout::kDataSize> memory;
 };
 
-/// What SAMPLE leaves undefined, or differs in for a documented reason.
+/// What SAMPLE leaves undefined, or what processors differ in.
 struct Tolerance {
-  std::uint64_t rflags = 0;  // bits that need not be equal
-  bool fop_fip_fdp = false;
-  bool error_code_and_cr2 = false;
+  std::uint64_t rflags = 0;       // bits that need not be equal
+  std::uint32_t image_holes = 0;  // of the memory operand: bit N stands for bytes 2N and 2N + 1
+  bool cr2_offset = false;        // only the page that CR2 tells of counts
+  bool may_fault = false;         // the host may fault where the guest need not
 };
 Tolerance tolerance_of(const Sample& sample);
+/// Makes the bytes at ADDRESS that TOLERANCE excepts equal.
+void fill_holes(const Tolerance& tolerance, std::uint64_t address, std::span<const std::byte, layout::kDataSize> native,
+                std::span<std::byte, layout::kDataSize> guest);
 
 bool same(const Outcome& native, const Outcome& guest, const Tolerance& tolerance);
 /// One line for each part that differs: its value before, natively, and in the guest.

@@ -103,6 +103,17 @@ bool is_near_branch(const ZydisDecodedInstruction& instruction) {
          instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT;
 }
 
+bool is_loop(const ZydisDecodedInstruction& instruction) {
+  return instruction.mnemonic == ZYDIS_MNEMONIC_LOOP || instruction.mnemonic == ZYDIS_MNEMONIC_LOOPE ||
+         instruction.mnemonic == ZYDIS_MNEMONIC_LOOPNE;
+}
+
+bool has_repeat_prefix(const ZydisDecodedInstruction& instruction) {
+  for (unsigned i = 0; i < instruction.raw.prefix_count; ++i)
+    if (instruction.raw.prefixes[i].value == 0xf2 || instruction.raw.prefixes[i].value == 0xf3) return true;
+  return false;
+}
+
 }  // namespace
 
 const char* why_excluded(const ZydisDecodedInstruction& instruction) {
@@ -114,6 +125,10 @@ const char* why_excluded(const ZydisDecodedInstruction& instruction) {
   if (is_near_branch(instruction) && (instruction.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) != 0)
     return "a near branch with a 16-bit operand in 64-bit mode: Intel ignores the prefix, AMD does not (SDM 2A, JMP; "
            "APM 3, JMP Near)";
+  if (is_loop(instruction) && has_repeat_prefix(instruction))
+    return "a repeat prefix before LOOPcc: unpredictable (SDM 2A 2.1.1); AMD takes it for the condition";
+  if (instruction.meta.isa_set == ZYDIS_ISA_SET_PREFETCH_NOP && instruction.raw.modrm.mod == 3)
+    return "0F 0D with a register: reserved NOP with Intel, #UD with AMD (SDM 2D table A-3; APM 3, PREFETCH)";
   return nullptr;
 }
 

@@ -51,7 +51,10 @@ std::uint16_t host_selector() {
 }  // namespace
 
 GuestRunner::GuestRunner(std::uint64_t fs_base, std::uint64_t gs_base)
-    : ram_(map(kRamSize)), data_(map(layout::kDataSize)), decoder_((cpu_.features = host_features()), stubs_) {
+    : ram_(map(kRamSize)),
+      data_(map(layout::kDataSize)),
+      decoder_((cpu_.features = host_features()), stubs_),
+      isa_sets_(isa_sets_of(cpu_.features)) {
   const accel::MemorySlot low{.slot = 0, .address = {0}, .size = kRamSize, .host = ram_};
   const accel::MemorySlot high{.slot = 1, .address = {layout::kData}, .size = layout::kDataSize, .host = data_};
   machine_.rendezvous.exclusive(false, [&] {
@@ -96,6 +99,7 @@ void GuestRunner::start(std::uint64_t fs_base, std::uint64_t gs_base) {
   state.cr3 = kPml4;
   state.cr4 |= x86::cr4::kOsxsave | x86::cr4::kUmip;
   state.xcr0 = host_xcr0();
+  state.tr.limit = 0x63;  // no I/O permission bitmap
   state.segment[x86::kFs].base = fs_base;
   state.segment[x86::kGs].base = gs_base;
   state.segment[x86::kEs].selector = host_selector<x86::kEs>();
@@ -108,6 +112,10 @@ void GuestRunner::start(std::uint64_t fs_base, std::uint64_t gs_base) {
   cpu_.xcr0 = state.xcr0;
   cpu_.cpuid = x86::host_cpuid_table();
   cpu_.fpu.reset();
+}
+
+bool GuestRunner::has(ZydisISASet set) const {
+  return isa_sets_[set];
 }
 
 bool GuestRunner::decode(std::uint64_t address, std::span<const std::uint8_t> bytes) {

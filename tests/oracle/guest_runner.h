@@ -24,10 +24,11 @@ class GuestRunner {
   /// What is at layout::kData.
   [[nodiscard]] std::span<std::byte, layout::kDataSize> data() const;
 
+  /// Does the processor's CPUID, which is the host's, show SET?
+  [[nodiscard]] bool has(ZydisISASet set) const;
   /// Decodes BYTES, which lie at ADDRESS. False: the decoder wants more.
   bool decode(std::uint64_t address, std::span<const std::uint8_t> bytes);
   /// Carries it out on STATE.
-  accel::soft::Instruction const& instruction() const { return instruction_; }
   Ending run(ProcessorState& state);
 
  private:
@@ -41,6 +42,7 @@ class GuestRunner {
   accel::soft::Cpu cpu_{machine_};
   accel::soft::NativeStubs stubs_;
   accel::soft::Decoder decoder_;
+  const accel::soft::IsaSets isa_sets_;
   accel::soft::Instruction instruction_;
   std::uint64_t address_ = 0;
 };

@@ -5,8 +5,11 @@
 #include <string>
 #include <tuple>
 
+#include "accel/soft/interpreter/isa_features.h"
 #include "exclusions.h"
 #include "processor_state.h"
+#include "x86/cpuid_table.h"
+#include "x86/features.h"
 
 namespace doppel::oracle {
 
@@ -206,6 +209,10 @@ std::string Sample::text() const {
 
 InstructionForms::InstructionForms() {
   ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+  // Without the feature these encodings are reserved NOPs.
+  const auto sets = accel::soft::isa_sets_of(x86::features_of(x86::host_cpuid_table()));
+  ZydisDecoderEnableMode(&decoder_, ZYDIS_DECODER_MODE_MPX, sets[ZYDIS_ISA_SET_MPX] ? 1 : 0);
+  ZydisDecoderEnableMode(&decoder_, ZYDIS_DECODER_MODE_CET, sets[ZYDIS_ISA_SET_CET] ? 1 : 0);
   std::map<FormKey, std::size_t> index;
   for_each_opcode([&](OpcodeShape shape) {
     if (shape.encoding == Encoding::kLegacy && shape.map == 0 && is_prefix(shape.opcode)) return;
@@ -240,8 +247,20 @@ InstructionForms::Addition InstructionForms::add(const OpcodeShape& shape, std::
 }
 
 bool InstructionForms::decode(Sample& sample, std::size_t available) const {
-  return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, sample.storage.data(), available, &sample.zydis,
-                                             sample.operand_storage.data()));
+  if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, sample.storage.data(), available, &sample.zydis,
+                                           sample.operand_storage.data())))
+    return false;
+  // Zydis 4.0 takes SIB base 101b without displacement byte for R13 with a 32-bit address and REX.B; there is none
+  // (SDM 2A table 2-3, note 1: REX.B is not decoded there).
+  const auto& raw = sample.zydis.raw;
+  if ((sample.zydis.attributes & ZYDIS_ATTRIB_HAS_SIB) == 0 || raw.modrm.mod != 0 || raw.sib.base != 5) return true;
+  for (ZydisDecodedOperand& operand : std::span(sample.operand_storage).first(sample.zydis.operand_count)) {
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN) continue;
+    operand.mem.base = ZYDIS_REGISTER_NONE;
+    operand.mem.disp.has_displacement = ZYAN_TRUE;
+    operand.mem.disp.value = raw.disp.value;
+  }
+  return true;
 }
 
 std::optional<Sample> InstructionForms::draw(const Form& form, Random& random, std::uint64_t gs_base) const {

@@ -92,8 +92,7 @@ bool read_test(ChunkReader reader, MooTest& test) {
       for (const std::byte byte : body.take_bytes(body.take<std::uint32_t>()))
         test.bytes.push_back(std::to_integer<std::uint8_t>(byte));
     } else if (chunk.tag == "EXCP") {
-      const auto vector = body.take<std::uint8_t>();
-      test.exception = {.vector = vector, .flags_address = body.take<std::uint32_t>()};
+      test.exception = body.take<std::uint8_t>();
     } else if (chunk.tag == "INIT" || chunk.tag == "FINA") {
       if (!read_state(body, chunk.tag == "INIT" ? test.before : test.after)) return false;
     }

@@ -31,12 +31,8 @@ struct MooTest {
   std::string name;
   std::vector<std::uint8_t> bytes;
   MooState before;
-  MooState after;  // what changed
-  struct Exception {
-    std::uint8_t vector = 0;
-    std::uint32_t flags_address = 0;  // where the flags were pushed
-  };
-  std::optional<Exception> exception;
+  MooState after;                         // what changed
+  std::optional<std::uint8_t> exception;  // its vector
 };
 
 /// All tests of the file at PATH.

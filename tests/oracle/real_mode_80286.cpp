@@ -3,6 +3,7 @@
 //   real_mode_80286 [--shown N] [DIRECTORY]
 // Without DIRECTORY: $DOPPEL_ORACLES/real-mode-80286, or ../shared/oracles/real-mode-80286 beside the project. Exit
 // status 77 if there are no recordings, 1 if something differs.
+#include <Zydis/Zydis.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 
@@ -57,8 +58,33 @@ constexpr std::array kSegments = {SegmentPlace{MooRegister::kCs, x86::kCs}, Segm
                                   SegmentPlace{MooRegister::kDs, x86::kDs}, SegmentPlace{MooRegister::kEs, x86::kEs}};
 constexpr std::array kNames = {"ax", "bx", "cx", "dx", "cs", "ss", "ds", "es", "sp", "bp", "si", "di", "ip", "flags"};
 
-/// Why TEST shows something that only an 80286 does, or null.
-const char* why_only_80286(const MooTest&) {
+constexpr std::size_t kLongest80286Instruction = 10;  // bytes
+
+bool is_string(const ZydisDecodedInstruction& instruction) {
+  return instruction.meta.category == ZYDIS_CATEGORY_STRINGOP || instruction.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
+}
+
+/// Why TEST shows something that only an 80286 does, or null. Manuals: SDM, and Intel's 80286 Programmer's Reference.
+const char* why_only_80286(const MooTest& test) {
+  ZydisDecoder decoder;
+  ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
+  ZydisDecodedInstruction instruction;
+  std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
+  const ZyanStatus status =
+      ZydisDecoderDecodeFull(&decoder, test.bytes.data(), test.bytes.size(), &instruction, operands.data());
+  if (status == ZYDIS_STATUS_ILLEGAL_LOCK)
+    return "LOCK where there is no memory destination: #UD since the 80386 (SDM 2A, LOCK; 3B 23.15)";
+  if (!ZYAN_SUCCESS(status)) return nullptr;
+  const bool overruns = test.exception == x86::kGeneralProtection;
+  if (overruns && instruction.length > kLongest80286Instruction)
+    return "instructions of more than 10 bytes: 15 since the 80386 (SDM 3B 23.26, 80286 9.4)";
+  if (overruns && is_string(instruction))
+    return "string instructions move their registers before they fault; restartable since the 80386 (SDM 3A 6.5)";
+  const auto is_stack = [](const ZydisDecodedOperand& operand) {
+    return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.segment == ZYDIS_REGISTER_SS;
+  };
+  if (overruns && std::any_of(operands.begin(), operands.begin() + instruction.operand_count, is_stack))
+    return "an overrun of the stack segment: vector 12 since the 80386 (SDM 3A 20.1.4 table 20-1)";
   return nullptr;
 }
 
@@ -71,6 +97,7 @@ class RealModeRig {
     machine_.rendezvous.exclusive(false, [&] { (void)machine_.ram.set(slot); });
     cpu_.features = x86::named_features();
     cpu_.fpu.reset();
+    cpu_.fpu.set_legacy_field<std::uint16_t>(FpuState::kFcw, 0x37f);  // nothing is unmasked, as with no 80287
     save_core_state(cpu_, start_, x86::StateParts::kAll);
     accel::tiny::set_start_state(start_, accel::tiny::Mode::kReal16, 0);
   }
@@ -114,13 +141,15 @@ void RealModeRig::load(const MooState& state) {
 
 /// False: it does not come to a HLT.
 bool RealModeRig::run_to_halt() {
-  constexpr std::uint64_t kBudget = 100'000;
+  constexpr std::uint64_t kBudget = 2000;
+  constexpr unsigned kMostAccesses = 0x2'0000;  // REP INS makes up to 65535
   machine_.rendezvous.enter();
   StopReason reason = interpreter_.run(kBudget);
-  while (reason == StopReason::kBus) {
+  for (unsigned accesses = 0; reason == StopReason::kBus && accesses < kMostAccesses; ++accesses) {
     // Nothing answers: a floating bus.
     BusAccess& access = cpu_.bus.pending();
-    access.value = access.size == 1 ? 0xff : 0xffff;
+    access.value = ~std::uint64_t{0} >> (64U - 8U * access.size);
+    std::ranges::fill(cpu_.bus.block(), std::byte{0xff});
     cpu_.bus.answered();
     reason = interpreter_.finish_instruction();
     if (reason == StopReason::kNone) reason = interpreter_.run(kBudget);
@@ -157,9 +186,11 @@ void RealModeRig::compare_registers(const MooTest& test, std::uint16_t flags_mas
 
 /// Where TEST pushed flags, whose upper bits differ; or nowhere.
 std::uint32_t RealModeRig::pushed_flags_address(const MooTest& test) const {
-  if (test.exception) return test.exception->flags_address;
-  if (!test.name.starts_with("pushf")) return ~std::uint32_t{0};
-  return static_cast<std::uint32_t>(cpu_.segment[x86::kSs].base + (cpu_.gpr[x86::kRsp] & 0xffff));
+  const auto stack = [&](std::uint64_t offset) {
+    return static_cast<std::uint32_t>(cpu_.segment[x86::kSs].base + ((cpu_.gpr[x86::kRsp] + offset) & 0xffff));
+  };
+  if (test.exception) return stack(4);  // above IP and CS
+  return test.name.find("pushf") != std::string::npos ? stack(0) : ~std::uint32_t{0};
 }
 
 void RealModeRig::compare_memory(const MooTest& test, std::uint16_t flags_mask, std::vector<std::string>& differences) {
@@ -274,7 +305,7 @@ class Recordings {
     std::string bytes;
     for (const std::uint8_t byte : test.bytes) bytes += fmt::format("{:02x} ", byte);
     fmt::print("{} test {}: {} {}{}\n", opcode, test.number, bytes, test.name,
-               test.exception ? fmt::format(" (exception {})", test.exception->vector) : "");
+               test.exception ? fmt::format(" (exception {})", *test.exception) : "");
     std::string before;
     for (std::size_t i = 0; i < kMooRegisters; ++i)
       before += fmt::format(" {}={:04x}", kNames.at(i), test.before.registers.at(i).value_or(0));

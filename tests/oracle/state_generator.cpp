@@ -78,6 +78,17 @@ bool is_compare_exchange(const Sample& sample) {
          sample.zydis.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B;
 }
 
+/// Whether #AC or #GP comes of misaligned ones is the processor's choice (SDM 2A, FXSAVE).
+bool is_image(ZydisMnemonic mnemonic) {
+  return mnemonic == ZYDIS_MNEMONIC_FXSAVE || mnemonic == ZYDIS_MNEMONIC_FXSAVE64 ||
+         mnemonic == ZYDIS_MNEMONIC_FXRSTOR || mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
+}
+
+bool is_aligned_move(ZydisMnemonic mnemonic) {
+  return mnemonic == ZYDIS_MNEMONIC_VMOVAPS || mnemonic == ZYDIS_MNEMONIC_VMOVAPD ||
+         mnemonic == ZYDIS_MNEMONIC_VMOVDQA32 || mnemonic == ZYDIS_MNEMONIC_VMOVDQA64;
+}
+
 bool is_accessed(const ZydisDecodedOperand& operand) {
   return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN;
 }
@@ -136,8 +147,8 @@ bool StateGenerator::next(ProcessorState& state, std::span<std::byte, layout::kD
   place_special_registers(state);
   if (!place_memory_operands(state)) return false;
   fill_memory(state, memory);
-  fill_branch_target(state, memory);
-  return true;
+  clear_popped_trap_flag(state, memory);
+  return fill_branch_target(state, memory);
 }
 
 void StateGenerator::fill_general(ProcessorState& state) {
@@ -149,7 +160,7 @@ void StateGenerator::fill_general(ProcessorState& state) {
   state.rflags = x86::rflags::kFixed | x86::rflags::kIf | (random_.next() & kFree);
   if (random_.one_in(4)) state.rflags |= x86::rflags::kDf;
   if (random_.one_in(16)) state.rflags |= x86::rflags::kNt;
-  if (random_.one_in(16)) state.rflags |= x86::rflags::kAc;
+  if (random_.one_in(16) && !is_image(sample_->zydis.mnemonic)) state.rflags |= x86::rflags::kAc;
 }
 
 void StateGenerator::fill_vectors(ProcessorState& state) {
@@ -195,7 +206,9 @@ void StateGenerator::fill_control(ProcessorState& state) {
   if (random_.one_in(3)) mxcsr |= random >> 16U & kFlushes;
   if (random_.one_in(3)) mxcsr |= random >> 16U & kFlags;
   state.fpu.set_mxcsr(mxcsr);
-  for (std::uint64_t& mask : state.fpu.mask) mask = random_.integer();
+  // At least one element: with none, AMD checks no alignment (vmovaps and the like), which the SDM leaves open.
+  for (std::uint64_t& mask : state.fpu.mask)
+    mask = random_.integer() | (is_aligned_move(sample_->zydis.mnemonic) ? 1 : 0);
 }
 
 void StateGenerator::place_special_registers(ProcessorState& state) {
@@ -206,6 +219,7 @@ void StateGenerator::place_special_registers(ProcessorState& state) {
     count = random_.below(kLongestString) | (zydis.address_width == 32 ? count & ~low_mask(32) : 0);
   }
   if (is(ZYDIS_MNEMONIC_ENTER) || is(ZYDIS_MNEMONIC_LEAVE)) state.gpr[x86::kRbp] = target(8);
+  if (is(ZYDIS_MNEMONIC_CLZERO)) state.gpr[x86::kRax] = target(64);  // which Zydis does not tell of
   if (is_bit_string(*sample_)) {
     const auto bit = random_.between(-2000, 2000);
     state.gpr[number_of(sample_->operands()[1].reg.value)] = static_cast<std::uint64_t>(bit);
@@ -219,10 +233,18 @@ std::uint64_t StateGenerator::target(std::uint64_t size) {
   if (kind == 0) return layout::kData + layout::kDataSize - random_.below(2 * reach);
   if (kind == 1) return layout::kData + layout::kDataSize + random_.below(kMargin);
   if (kind == 2) return layout::kData - 1 - random_.below(2 * reach);
-  if (kind == 3) return 0x8000'0000'0000'0000 | random_.next() >> 8U;
+  // Aligned: whether misalignment or a bad address is found first differs between processors.
+  if (kind == 3) return (0x8000'0000'0000'0000 | random_.next() >> 8U) & ~std::uint64_t{63};
   if (kind < 8) return layout::kData + layout::kPage - random_.below(reach);  // across the pages' border
   const std::uint64_t offset = 512 + random_.below(layout::kDataSize - 2048);
   return layout::kData + (random_.one_in(4) ? offset : offset & ~std::uint64_t{63});
+}
+
+std::uint64_t StateGenerator::address_of_memory(const ProcessorState& state) const {
+  for (const ZydisDecodedOperand& operand : sample_->operands())
+    if (is_accessed(operand))
+      return address_of(state, operand, is_general(operand.mem.index) ? state.gpr[number_of(operand.mem.index)] : 0);
+  return 0;
 }
 
 std::uint64_t StateGenerator::segment_base(ZydisRegister segment) const {
@@ -294,6 +316,10 @@ bool StateGenerator::stays_in_arena(const ProcessorState& state, const ZydisDeco
   std::uint64_t index = is_general(index_register) ? state.gpr[number_of(index_register)] : 0;
   if (index_register == ZYDIS_REGISTER_AL) index &= 0xff;
   const std::uint64_t address = address_of(state, operand, index);
+  if (is_bit_string(*sample_)) {
+    const auto bit = static_cast<std::int64_t>(state.gpr[number_of(sample_->operands()[1].reg.value)]);
+    if (bit < -16384 || bit > 16384) return false;
+  }
   // Nothing is mapped where addresses are not canonical.
   const bool is_canonical = address + kMargin < 0x8000'0000'0000 || address >= 0xffff'8000'0000'0000;
   if (!is_canonical) return address > 0x8000'0000'1000 && address < 0xffff'7fff'ffff'0000;
@@ -320,30 +346,42 @@ void StateGenerator::fill_memory(const ProcessorState& state, std::span<std::byt
       if (is(ZYDIS_MNEMONIC_CMPXCHG16B)) std::memcpy(memory.data() + offset + 8, &state.gpr[x86::kRdx], 8);
     }
     if (is(ZYDIS_MNEMONIC_LDMXCSR) || is(ZYDIS_MNEMONIC_VLDMXCSR)) {
-      const std::uint32_t value = state.fpu.mxcsr() ^ (random_.one_in(4) ? 1U << random_.below(32) : 0);
+      // Bit 17, AMD's MM, is left out.
+      const std::uint32_t flip = random_.one_in(4) ? 1U << random_.below(32) & 0xfffdffffU : 0;
+      const std::uint32_t value = state.fpu.mxcsr() ^ flip;
       std::memcpy(memory.data() + offset, &value, sizeof value);
     }
-    if (is(ZYDIS_MNEMONIC_POPF) || is(ZYDIS_MNEMONIC_POPFQ)) memory[offset + 1] &= std::byte{0xfe};  // TF
   }
 }
 
-/// Branches go to where nothing can be executed: into the INT3s of the code area, or to data.
-void StateGenerator::fill_branch_target(ProcessorState& state, std::span<std::byte, layout::kDataSize> memory) {
+/// POPF may not set TF: the trap would hit what comes behind.
+void StateGenerator::clear_popped_trap_flag(const ProcessorState& state,
+                                            std::span<std::byte, layout::kDataSize> memory) const {
+  if (!is(ZYDIS_MNEMONIC_POPF) && !is(ZYDIS_MNEMONIC_POPFQ)) return;
+  const std::uint64_t offset = address_of_memory(state) + 1 - layout::kData;
+  if (offset < memory.size()) memory[offset] &= std::byte{0xfe};
+}
+
+/// Branches go to where nothing can be executed: into the INT3s of the code area, or to data. False: impossible.
+bool StateGenerator::fill_branch_target(ProcessorState& state, std::span<std::byte, layout::kDataSize> memory) {
   const auto& zydis = sample_->zydis;
   const bool is_indirect = zydis.meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
                            zydis.meta.category == ZYDIS_CATEGORY_CALL || zydis.meta.category == ZYDIS_CATEGORY_RET;
-  if (!is_indirect) return;
+  if (!is_indirect) return true;
   const std::uint64_t to = random_.one_in(2) ? layout::kCode + 8 : layout::kArena + random_.below(0x1000);
   for (const ZydisDecodedOperand& operand : sample_->operands()) {
     if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_READ) == 0) continue;
-    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) {
+      if (operand.reg.value == ZYDIS_REGISTER_RSP) return false;  // the stack would be there too
       state.gpr[number_of(operand.reg.value)] = to;
+    }
     if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
     const ZydisRegister reg = operand.mem.index;
     const std::uint64_t offset =
         address_of(state, operand, is_general(reg) ? state.gpr[number_of(reg)] : 0) - layout::kData;
     if (offset <= memory.size() - 8) std::memcpy(memory.data() + offset, &to, sizeof to);
   }
+  return true;
 }
 
 }  // namespace doppel::oracle

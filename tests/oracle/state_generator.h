@@ -23,6 +23,9 @@ class StateGenerator {
   /// Changes STATE and MEMORY to another start state. False: the instruction would leave the arena; try again.
   bool next(ProcessorState& state, std::span<std::byte, layout::kDataSize> memory);
 
+  /// Linear address of the instruction's first memory operand in STATE.
+  [[nodiscard]] std::uint64_t address_of_memory(const ProcessorState& state) const;
+
  private:
   void fill_general(ProcessorState& state);
   void fill_vectors(ProcessorState& state);
@@ -33,7 +36,8 @@ class StateGenerator {
   void place_operand(ProcessorState& state, const ZydisDecodedOperand& operand);
   void place_indices(ProcessorState& state, const ZydisDecodedOperand& operand);
   void fill_memory(const ProcessorState& state, std::span<std::byte, layout::kDataSize> memory);
-  void fill_branch_target(ProcessorState& state, std::span<std::byte, layout::kDataSize> memory);
+  void clear_popped_trap_flag(const ProcessorState& state, std::span<std::byte, layout::kDataSize> memory) const;
+  bool fill_branch_target(ProcessorState& state, std::span<std::byte, layout::kDataSize> memory);
   [[nodiscard]] bool stays_in_arena(const ProcessorState& state, const ZydisDecodedOperand& operand) const;
   [[nodiscard]] std::uint64_t address_of(const ProcessorState& state, const ZydisDecodedOperand& operand,
                                          std::uint64_t index) const;
