@@ -1,10 +1,12 @@
 #include "vm/instruction_stepper.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
 #include "accel/soft/soft.h"
 #include "vm/bus_exits.h"
+#include "x86/msr.h"
 
 namespace doppel::vm {
 
@@ -54,10 +56,18 @@ Result<> InstructionStepper::execute(accel::Vcpu& vcpu, std::span<const std::uin
                                      x86::CpuState& state) {
   DOPPEL_ASSIGN(accel::Vcpu * soft, stepper_for(vcpu));
   DOPPEL_TRY(vcpu.get_state(state, kFetched));
+  std::erase_if(state.msrs, [this](const x86::Msr& msr) { return !is_exchanged(msr.index); });
   DOPPEL_TRY(soft->set_state(state, kGiven | kFetched));
   DOPPEL_TRY(step(*soft));
   DOPPEL_TRY(soft->get_state(state, kGiven | kFetched));
+  std::erase_if(state.msrs, [this](const x86::Msr& msr) { return !is_exchanged(msr.index); });
   return vcpu.set_state(state, kFetched);
+}
+
+/// The registers that both sides have, but for the clocks, which go on meanwhile.
+bool InstructionStepper::is_exchanged(std::uint32_t msr) const {
+  return msr != x86::msr::kTsc && msr != x86::msr::kTscAdjust && msr != x86::msr::kTscDeadline &&
+         std::ranges::find(accelerator_->saved_msrs(), msr) != accelerator_->saved_msrs().end();
 }
 
 /// Runs SOFT until its one instruction is done.

@@ -27,6 +27,7 @@ class InstructionStepper final : public accel::InstructionFallback {
  private:
   Result<accel::Vcpu*> stepper_for(accel::Vcpu& vcpu);
   Result<> start();
+  [[nodiscard]] bool is_exchanged(std::uint32_t msr) const;
   Result<> step(accel::Vcpu& soft);
 
   const VcpuBuses buses_;
