@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/bits.h"
@@ -14,6 +15,7 @@ namespace doppel::accel::soft {
 namespace {
 
 constexpr std::size_t kAlignment = 16;  // bytes, of each piece
+constexpr std::size_t kLead = 16;       // stay unused: a sanitizer looks in front of the functions that are called
 
 Result<std::byte*> map(int fd, std::size_t size, int protection) {
   void* const place = ::mmap(nullptr, size, protection, MAP_SHARED, fd, 0);
@@ -49,7 +51,7 @@ CodeMemory::~CodeMemory() {
 }
 
 const std::byte* CodeMemory::append(std::span<const std::uint8_t> code) {
-  const std::size_t at = align_up(used_, kAlignment);
+  const std::size_t at = align_up(std::max(used_, kLead), kAlignment);
   if (at > capacity_ || code.size() > capacity_ - at) return nullptr;
   std::memcpy(writable_ + at, code.data(), code.size());
   used_ = at + code.size();
