@@ -180,8 +180,7 @@ constexpr std::array kFaultSuppression = {
 
 /// Those that the decoder counts among them in error: their result's elements are no elements of the operand.
 constexpr std::array kWithoutFaultSuppression = {ZYDIS_MNEMONIC_VGF2P8AFFINEQB, ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB,
-                                                 ZYDIS_MNEMONIC_VDBPSADBW, ZYDIS_MNEMONIC_VPMULTISHIFTQB,
-                                                 ZYDIS_MNEMONIC_VPSHUFBITQMB};
+                                                 ZYDIS_MNEMONIC_VDBPSADBW, ZYDIS_MNEMONIC_VPMULTISHIFTQB};
 
 constexpr std::array kMaskedMoves = {ZYDIS_MNEMONIC_VMASKMOVPS, ZYDIS_MNEMONIC_VMASKMOVPD, ZYDIS_MNEMONIC_VPMASKMOVD,
                                      ZYDIS_MNEMONIC_VPMASKMOVQ};
@@ -192,15 +191,12 @@ std::uint8_t register_number(ZydisRegister reg) {
   return static_cast<std::uint8_t>(ZydisRegisterGetId(reg));
 }
 
-/// Of the first vector register named, which is the result if that is one; 0: there is none.
-unsigned vector_elements(const Decoded& decoded) {
-  for (const ZydisDecodedOperand& operand : decoded.operands.first(decoded.zydis.operand_count_visible)) {
-    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
-    const ZydisRegisterClass kind = ZydisRegisterGetClass(operand.reg.value);
-    if (kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM || kind == ZYDIS_REGCLASS_ZMM)
-      return operand.element_count;
-  }
-  return 0;
+/// Of the result, if that is a vector register, else 0.
+unsigned result_elements(const Decoded& decoded) {
+  if (!decoded.is_register(0)) return 0;
+  const ZydisRegisterClass kind = ZydisRegisterGetClass(decoded.operand(0).reg.value);
+  const bool vector = kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM || kind == ZYDIS_REGCLASS_ZMM;
+  return vector ? decoded.operand(0).element_count : 0;
 }
 
 void describe_opmask(const Decoded& decoded, NativeStub& stub) {
@@ -221,7 +217,7 @@ void describe_opmask(const Decoded& decoded, NativeStub& stub) {
     const unsigned lanes = broadcast_lanes(zydis.avx.broadcast.mode);
     stub.lanes = lanes != 0 ? static_cast<std::uint8_t>(lanes) : stub.elements;
     // Dot products take several elements of the operand for one of the result.
-    const unsigned results = vector_elements(decoded);
+    const unsigned results = result_elements(decoded);
     if (lanes == 0 && results != 0 && results < stub.elements) {
       stub.lanes = stub.elements = static_cast<std::uint8_t>(results);
       stub.element_size = static_cast<std::uint8_t>(stub.memory_size / results);

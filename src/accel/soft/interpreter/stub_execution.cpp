@@ -259,16 +259,16 @@ void run_masked(Cpu& cpu, const Instruction& i) {
   const std::uint64_t offset = cpu.effective_address(i);
   const std::uint64_t origin = cpu.view[i.segment].base + offset;
   const std::uint64_t active = active_elements(cpu, stub);
+  if (active != 0 && (origin & stub.alignment_mask) != 0) raise_gp();
+  if (active != 0 && cpu.alignment_mask != 0) check_alignment_natively(cpu, stub, origin);
+  const AlignmentCheckOff off(cpu);
   if (stub.faults_as_a_whole) cpu.probe(cpu.linear<kind>(i.segment, offset, stub.memory_size), stub.memory_size, kind);
   if (active == 0) return run_elements(cpu, i, origin, active);
-  if ((origin & stub.alignment_mask) != 0) raise_gp();
 
   const auto first = static_cast<unsigned>(std::countr_zero(active)) * stub.element_size;
   const auto last = (63U - static_cast<unsigned>(std::countl_zero(active))) * stub.element_size;
   const unsigned length = last - first + stub.element_size;
   const std::uint64_t address = cpu.linear<kind>(i.segment, offset + first, length);
-  if (cpu.alignment_mask != 0) check_alignment_natively(cpu, stub, origin);
-  const AlignmentCheckOff off(cpu);
   const bool crosses = (address & 0xfff) + length > 0x1000;
   // MASKMOVDQU may fault for bytes that it does not store (SDM 2A), so that the host gets all of them.
   const bool in_place = stub.active != ActiveElements::kByteSignBits && !crosses;
