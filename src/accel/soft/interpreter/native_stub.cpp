@@ -180,7 +180,8 @@ constexpr std::array kFaultSuppression = {
 
 /// Those that the decoder counts among them in error: their result's elements are no elements of the operand.
 constexpr std::array kWithoutFaultSuppression = {ZYDIS_MNEMONIC_VGF2P8AFFINEQB, ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB,
-                                                 ZYDIS_MNEMONIC_VDBPSADBW, ZYDIS_MNEMONIC_VPMULTISHIFTQB};
+                                                 ZYDIS_MNEMONIC_VDBPSADBW, ZYDIS_MNEMONIC_VPMULTISHIFTQB,
+                                                 ZYDIS_MNEMONIC_VCVTNE2PS2BF16};
 
 constexpr std::array kMaskedMoves = {ZYDIS_MNEMONIC_VMASKMOVPS, ZYDIS_MNEMONIC_VMASKMOVPD, ZYDIS_MNEMONIC_VPMASKMOVD,
                                      ZYDIS_MNEMONIC_VPMASKMOVQ};
