@@ -12,11 +12,11 @@ namespace doppel::accel::soft {
 namespace {
 
 /// Features of general, x87 and XMM registers.
-constexpr std::array<std::string_view, 33> kAlways = {
+constexpr std::array<std::string_view, 34> kAlways = {
     "fpu",      "mmx",       "sse",    "sse2",     "pni",    "ssse3",   "sse4.1",     "sse4.2", "sse4a",
     "mmxext",   "pclmulqdq", "aes",    "sha-ni",   "gfni",   "popcnt",  "movbe",      "abm",    "bmi1",
     "bmi2",     "adx",       "rdrand", "rdseed",   "fxsr",   "clflush", "clflushopt", "clwb",   "3dnowprefetch",
-    "cldemote", "fxsr-opt",  "xsave",  "xsaveopt", "xsavec", "xgetbv1",
+    "cldemote", "fxsr-opt",  "xsave",  "xsaveopt", "xsavec", "xgetbv1", "clzero",
 };
 /// Those that need YMM registers from the host's operating system.
 constexpr std::array<std::string_view, 7> kWithAvx = {"avx", "avx2", "f16c", "fma", "vaes", "vpclmulqdq", "avx-vnni"};

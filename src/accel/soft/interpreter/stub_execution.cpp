@@ -260,7 +260,7 @@ void run_masked(Cpu& cpu, const Instruction& i) {
   const std::uint64_t origin = cpu.view[i.segment].base + offset;
   const std::uint64_t active = active_elements(cpu, stub);
   if (active != 0 && (origin & stub.alignment_mask) != 0) raise_gp();
-  if (active != 0 && cpu.alignment_mask != 0) check_alignment_natively(cpu, stub, origin);
+  if ((active != 0 || stub.faults_as_a_whole) && cpu.alignment_mask != 0) check_alignment_natively(cpu, stub, origin);
   const AlignmentCheckOff off(cpu);
   if (stub.faults_as_a_whole) cpu.probe(cpu.linear<kind>(i.segment, offset, stub.memory_size), stub.memory_size, kind);
   if (active == 0) return run_elements(cpu, i, origin, active);

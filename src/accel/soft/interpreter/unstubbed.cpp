@@ -1,6 +1,7 @@
 #include "accel/soft/interpreter/unstubbed.h"
 
 #include <algorithm>
+#include <array>
 
 #include "accel/soft/interpreter/availability.h"
 
@@ -23,6 +24,13 @@ void write_back_line(Cpu& cpu, const Instruction& i) {
   cpu.probe(address, 1, AccessKind::kRead);
 }
 
+/// AMD's: the cache line at rAX becomes zero (APM 3 CLZERO).
+void clzero(Cpu& cpu, const Instruction& i) {
+  constexpr std::array<std::byte, 64> kZeros{};
+  const std::uint64_t offset = cpu.gpr[x86::kRax] & low_mask(i.address_size * 8U) & ~std::uint64_t{kZeros.size() - 1};
+  cpu.write_linear(cpu.linear<AccessKind::kWrite>(i.segment, offset, kZeros.size()), kZeros);
+}
+
 }  // namespace
 
 Handler select_unstubbed(const Decoded& decoded) {
@@ -33,6 +41,7 @@ Handler select_unstubbed(const Decoded& decoded) {
     case ZYDIS_MNEMONIC_CLFLUSH:
     case ZYDIS_MNEMONIC_CLFLUSHOPT:
     case ZYDIS_MNEMONIC_CLWB: return write_back_line;
+    case ZYDIS_MNEMONIC_CLZERO: return clzero;
     default: return nullptr;
   }
 }

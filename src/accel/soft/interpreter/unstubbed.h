@@ -1,4 +1,4 @@
-// Unprivileged instructions of the native stubs' kind that need no host: VZEROUPPER, VZEROALL, CLFLUSH, CLWB.
+// Unprivileged instructions of the native stubs' kind that need no host: VZEROUPPER, VZEROALL, CLFLUSH, CLWB, CLZERO.
 #pragma once
 
 #include "accel/soft/interpreter/operation.h"
