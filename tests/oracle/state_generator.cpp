@@ -345,11 +345,12 @@ void StateGenerator::fill_memory(const ProcessorState& state, std::span<std::byt
         std::memcpy(memory.data() + offset + (is_pair8 ? 4 : 8), &state.gpr[x86::kRdx], 4);
       if (is(ZYDIS_MNEMONIC_CMPXCHG16B)) std::memcpy(memory.data() + offset + 8, &state.gpr[x86::kRdx], 8);
     }
-    if (is(ZYDIS_MNEMONIC_LDMXCSR) || is(ZYDIS_MNEMONIC_VLDMXCSR)) {
+    const bool is_fxrstor = is(ZYDIS_MNEMONIC_FXRSTOR) || is(ZYDIS_MNEMONIC_FXRSTOR64);
+    if (is(ZYDIS_MNEMONIC_LDMXCSR) || is(ZYDIS_MNEMONIC_VLDMXCSR) || is_fxrstor) {
       // Bit 17, AMD's MM, is left out.
       const std::uint32_t flip = random_.one_in(4) ? 1U << random_.below(32) & 0xfffdffffU : 0;
       const std::uint32_t value = state.fpu.mxcsr() ^ flip;
-      std::memcpy(memory.data() + offset, &value, sizeof value);
+      std::memcpy(memory.data() + offset + (is_fxrstor ? std::size_t{FpuState::kMxcsr} : 0), &value, sizeof value);
     }
   }
 }

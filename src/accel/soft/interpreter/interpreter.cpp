@@ -244,6 +244,9 @@ StopReason Interpreter::take_stop() {
 
 StopReason Interpreter::take_fault(const Fault& fault) {
   ++statistics_.faults;
+  // A handler that itself begins with a fault shall not run for ever either.
+  if (std::exchange(instructions_at_fault_, statistics_.instructions) == statistics_.instructions && remaining_ != 0)
+    --remaining_;
   if (cpu_.host_breakpoints && fault.vector == x86::kBreakpoint) return report_debug(x86::kBreakpoint, 0);
   const bool delivered = deliver_fault(cpu_, fault);
   cpu_.bus.clear();

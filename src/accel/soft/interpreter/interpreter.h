@@ -61,7 +61,8 @@ class Interpreter {
   DebugExit debug_exit_;
   Statistics statistics_;
   std::uint64_t remaining_ = 0;
-  std::uint64_t memory_layout_ = 0;  // of GuestRam, when the code cache last knew it
+  std::uint64_t instructions_at_fault_ = ~std::uint64_t{0};  // how many had been executed at the last one
+  std::uint64_t memory_layout_ = 0;                          // of GuestRam, when the code cache last knew it
 };
 
 }  // namespace doppel::accel::soft

@@ -155,9 +155,9 @@ bool fits(const Cpu& cpu, x86::SegmentName segment, const StringRun& run, std::u
 template <class T>
 void outs(Cpu& cpu, const Instruction& i) {
   const StringRun run = string_run(cpu, i, kSource);
-  if (run.count == 0) return;
   const auto port = cpu.get<std::uint16_t>(kData);
-  check_permission(cpu, port, sizeof(T));
+  check_permission(cpu, port, sizeof(T));  // even if there is nothing to do
+  if (run.count == 0) return;
   const std::uint64_t linear = cpu.linear<AccessKind::kRead>(i.segment, run.offset, sizeof(T));
   BusAccess access = port_access(IoDirection::kOut, port, sizeof(T));
   std::uint64_t elements = batch(cpu, run, linear, sizeof(T));
@@ -179,9 +179,9 @@ void outs(Cpu& cpu, const Instruction& i) {
 template <class T>
 void ins(Cpu& cpu, const Instruction& i) {
   const StringRun run = string_run(cpu, i, kDestination);
-  if (run.count == 0) return;
   const auto port = cpu.get<std::uint16_t>(kData);
-  check_permission(cpu, port, sizeof(T));
+  check_permission(cpu, port, sizeof(T));  // even if there is nothing to do
+  if (run.count == 0) return;
   const std::uint64_t linear = cpu.linear<AccessKind::kWrite>(x86::kEs, run.offset, sizeof(T));
   BusAccess access = port_access(IoDirection::kIn, port, sizeof(T));
   std::uint64_t elements = batch(cpu, run, linear, sizeof(T));

@@ -51,6 +51,14 @@ TEST_F(IoTest, OutTellsWhatAndWhere) {
   EXPECT_EQ(test.cpu.rip, tiny::kCode + 1);
 }
 
+TEST_F(IoTest, RepeatingNothingNeedsPermissionToo) {
+  TestCpu test(Mode::kUser64);
+  at_cpl3(test, kGeneralProtection);
+  test.cpu.gpr[kRcx] = 0;
+  test.run({0xf3, 0x6f});  // rep outsd
+  EXPECT_EQ(test.cpu.rip, tiny::kHandler);
+}
+
 TEST_F(IoTest, InKeepsTheRestOfTheRegister) {
   TestCpu test(Mode::kLong64);
   test.cpu.gpr[kRax] = 0x1122'3344'5566'7788;

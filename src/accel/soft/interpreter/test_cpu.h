@@ -67,6 +67,13 @@ class TestCpu {
     machine_.rendezvous.leave();
     return reason;
   }
+  /// After the answer to a bus access (BusLog::answered()).
+  StopReason finish() {
+    machine_.rendezvous.enter();
+    const StopReason reason = interpreter.finish_instruction();
+    machine_.rendezvous.leave();
+    return reason;
+  }
   /// Makes exceptions with VECTOR land at tiny::kHandler. A test then looks at RIP and the stack.
   void catch_vector(std::uint8_t vector) { tiny::write_gate(memory(), mode_, vector, tiny::kHandler); }
 
