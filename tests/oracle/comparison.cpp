@@ -38,24 +38,27 @@ constexpr std::uint32_t kFxsavePointers = 0xcff8;
 constexpr std::uint32_t kEnvironmentPointers = 0x3fc0;
 constexpr std::uint32_t kEnvironment16Pointers = 0x78;
 
+constexpr std::uint64_t kPageOffset = layout::kPage - 1;
+constexpr std::uint64_t kAllBits = ~std::uint64_t{0};
+
 struct MnemonicTolerance {
   ZydisMnemonic mnemonic;
   Tolerance tolerance;
 };
 // Operands of several accesses, whose order is nobody's business, have no certain CR2.
 constexpr std::array kTolerances = {
-    MnemonicTolerance{ZYDIS_MNEMONIC_FXSAVE, {.image_holes = kFxsavePointers, .cr2_offset = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_FXSAVE64, {.image_holes = kFxsavePointers, .cr2_offset = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_FXRSTOR, {.cr2_offset = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_FXRSTOR64, {.cr2_offset = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_FNSTENV, {.image_holes = kEnvironmentPointers, .cr2_offset = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_FNSAVE, {.image_holes = kEnvironmentPointers, .cr2_offset = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_FLDENV, {.cr2_offset = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_FRSTOR, {.cr2_offset = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_FXSAVE, {.image_holes = kFxsavePointers, .cr2 = kAllBits}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_FXSAVE64, {.image_holes = kFxsavePointers, .cr2 = kAllBits}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_FXRSTOR, {.cr2 = kAllBits}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_FXRSTOR64, {.cr2 = kAllBits}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_FNSTENV, {.image_holes = kEnvironmentPointers, .cr2 = kPageOffset}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_FNSAVE, {.image_holes = kEnvironmentPointers, .cr2 = kPageOffset}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_FLDENV, {.cr2 = kPageOffset}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_FRSTOR, {.cr2 = kPageOffset}},
     // May fault for bytes that are not selected (SDM 2B, MASKMOVDQU); AMD's MASKMOVQ has left x87 mode by then.
-    MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVQ, {.cr2_offset = true, .may_fault = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVDQU, {.cr2_offset = true, .may_fault = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_VMASKMOVDQU, {.cr2_offset = true, .may_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVQ, {.cr2 = kPageOffset, .may_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVDQU, {.cr2 = kPageOffset, .may_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_VMASKMOVDQU, {.cr2 = kPageOffset, .may_fault = true}},
 };
 
 /// Little-endian bytes as one number.
@@ -71,8 +74,7 @@ std::string describe(const Ending& ending) {
 }
 
 bool same_ending(const Ending& a, const Ending& b, const Tolerance& tolerance) {
-  const std::uint64_t differing = tolerance.cr2_offset ? ~(layout::kPage - 1) : ~std::uint64_t{0};
-  return a.vector == b.vector && a.error_code == b.error_code && ((a.cr2 ^ b.cr2) & differing) == 0;
+  return a.vector == b.vector && a.error_code == b.error_code && ((a.cr2 ^ b.cr2) & ~tolerance.cr2) == 0;
 }
 
 /// FSW.ES. Without it AMD's processors neither save nor restore the x87's pointers (APM 2 11.4.4).
@@ -105,7 +107,7 @@ Tolerance tolerance_of(const Sample& sample) {
   // With an operand-size prefix the x87's environment is that of 16-bit mode.
   if (tolerance.image_holes == kEnvironmentPointers && zydis.operand_width == 16)
     tolerance.image_holes = kEnvironment16Pointers;
-  if (zydis.avx.mask.reg != ZYDIS_REGISTER_NONE && zydis.avx.mask.reg != ZYDIS_REGISTER_K0) tolerance.cr2_offset = true;
+  if (zydis.avx.mask.reg != ZYDIS_REGISTER_NONE && zydis.avx.mask.reg != ZYDIS_REGISTER_K0) tolerance.cr2 = kPageOffset;
   return tolerance;
 }
 

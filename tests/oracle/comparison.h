@@ -22,7 +22,7 @@ struct Outcome {
 struct Tolerance {
   std::uint64_t rflags = 0;       // bits that need not be equal
   std::uint32_t image_holes = 0;  // of the memory operand: bit N stands for bytes 2N and 2N + 1
-  bool cr2_offset = false;        // only the page that CR2 tells of counts
+  std::uint64_t cr2 = 0;          // bits that need not be equal
   bool may_fault = false;         // the host may fault where the guest need not
 };
 Tolerance tolerance_of(const Sample& sample);

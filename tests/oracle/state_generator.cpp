@@ -322,6 +322,8 @@ bool StateGenerator::stays_in_arena(const ProcessorState& state, const ZydisDeco
   }
   // Nothing is mapped where addresses are not canonical.
   const bool is_canonical = address + kMargin < 0x8000'0000'0000 || address >= 0xffff'8000'0000'0000;
+  // Misaligned addresses with EFLAGS.AC on are another fault, which may come first.
+  if (!is_canonical && (address & 63U) != 0) return false;
   if (!is_canonical) return address > 0x8000'0000'1000 && address < 0xffff'7fff'ffff'0000;
   return address >= layout::kArena + kMargin && address + operand.size / 8 + kMargin <= layout::kArenaEnd;
 }

@@ -41,6 +41,7 @@ void fxsave(Cpu& cpu, const Instruction& i) {
   store_le(image.data() + xsave::kMxcsrMask, xsave::kValidMxcsr);
   const std::size_t xmm_size = is_fast(cpu) ? 0 : xsave::accessed_size(xsave::kSse, view);
   if (xmm_size != 0) xsave::save(cpu.fpu, xsave::kSse, view, all.subspan(xsave::kXmm));
+  cpu.probe(address, image.size(), AccessKind::kWrite);  // what is reserved in it too
   cpu.write_linear(address, all.first(xsave::kXmm + xmm_size));
 }
 

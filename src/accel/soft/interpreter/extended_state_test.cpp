@@ -237,6 +237,15 @@ TEST(ExtendedStateTest, AreasAreAligned) {
   EXPECT_EQ(guest.execute(kFxrstor64), x86::kGeneralProtection);
 }
 
+TEST(ExtendedStateTest, FxsaveFaultsForItsReservedBytesToo) {
+  Guest guest;
+  guest.catch_vector(x86::kPageFault);
+  guest.cpu.gpr[x86::kRbx] = (std::uint64_t{1} << 32U) - 416;  // where what is mapped ends
+  guest.run(kFxsave64);
+  EXPECT_EQ(guest.cpu.rip, tiny::kHandler);
+  EXPECT_EQ(guest.cpu.cr2, std::uint64_t{1} << 32U);
+}
+
 TEST(ExtendedStateTest, FxsaveRoundTrips) {
   Guest guest;
   guest.randomize(5);

@@ -55,7 +55,8 @@ TEST_F(IoTest, RepeatingNothingNeedsPermissionToo) {
   TestCpu test(Mode::kUser64);
   at_cpl3(test, kGeneralProtection);
   test.cpu.gpr[kRcx] = 0;
-  test.run({0xf3, 0x6f});  // rep outsd
+  test.cpu.gpr[kRdx] = kPort;  // beyond the bitmap
+  test.run({0xf3, 0x6f});      // rep outsd
   EXPECT_EQ(test.cpu.rip, tiny::kHandler);
 }
 

@@ -31,6 +31,13 @@ void clzero(Cpu& cpu, const Instruction& i) {
   cpu.write_linear(cpu.linear<AccessKind::kWrite>(i.segment, offset, kZeros.size()), kZeros);
 }
 
+/// F2 and F3 in front make other opcodes of some, though the decoder takes them for nothing.
+bool has_repeat_prefix(const Decoded& decoded) {
+  const auto& raw = decoded.zydis.raw;
+  return std::any_of(raw.prefixes, raw.prefixes + raw.prefix_count,
+                     [](const auto& prefix) { return prefix.value == 0xf2 || prefix.value == 0xf3; });
+}
+
 }  // namespace
 
 Handler select_unstubbed(const Decoded& decoded) {
@@ -41,7 +48,7 @@ Handler select_unstubbed(const Decoded& decoded) {
     case ZYDIS_MNEMONIC_CLFLUSH:
     case ZYDIS_MNEMONIC_CLFLUSHOPT:
     case ZYDIS_MNEMONIC_CLWB: return write_back_line;
-    case ZYDIS_MNEMONIC_CLZERO: return clzero;
+    case ZYDIS_MNEMONIC_CLZERO: return has_repeat_prefix(decoded) ? nullptr : clzero;
     default: return nullptr;
   }
 }
