@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "accel/kvm/kvm.h"
+#include "accel/soft/soft.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "hw/firmware/firmware_image.h"
@@ -40,10 +41,18 @@ Finding examine_kvm() {
   const accel::Traits& traits = (*kvm)->traits();
   const unsigned cpus = (*kvm)->capabilities().max_vcpus;
   if (traits.interprets_kernel_code)
-    return {"kvm", false,
-            fmt::format("works, but interprets kernel code and is slow: no hardware virtualisation here; up to {} CPUs",
-                        cpus)};
+    return {
+        "kvm", false,
+        fmt::format("works, but interprets kernel code and is slow: no hardware virtualisation here, so soft is the "
+                    "default; up to {} CPUs",
+                    cpus)};
   return {"kvm", true, fmt::format("works, up to {} CPUs", cpus)};
+}
+
+Finding examine_soft() {
+  auto soft = accel::soft::open();
+  if (!soft) return {"soft", false, soft.error().describe()};
+  return {"soft", true, fmt::format("works, up to {} CPUs", (*soft)->capabilities().max_vcpus)};
 }
 
 Finding examine_processor() {
@@ -109,6 +118,7 @@ Finding examine_firmware(std::string_view what, std::string_view file, std::stri
 std::vector<Finding> examine_host() {
   return {
       examine_kvm(),
+      examine_soft(),
       examine_processor(),
       examine_memory(),
       examine_huge_pages(),
@@ -126,12 +136,6 @@ std::string format_checkup(std::span<const Finding> findings) {
   for (const Finding& finding : findings)
     text += fmt::format("{} {:<14} {}\n", finding.good ? "ok" : "--", finding.what, finding.found);
   return text;
-}
-
-std::string_view best_guest() {
-  auto kvm = accel::kvm::open();
-  if (!kvm) return "nothing";
-  return (*kvm)->traits().interprets_kernel_code ? "test-guest" : "linux";
 }
 
 }  // namespace doppel::cli

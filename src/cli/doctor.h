@@ -18,7 +18,4 @@ struct Finding {
 std::vector<Finding> examine_host();
 std::string format_checkup(std::span<const Finding> findings);
 
-/// "linux", "test-guest" (KVM is there, but interprets kernel code) or "nothing".
-std::string_view best_guest();
-
 }  // namespace doppel::cli

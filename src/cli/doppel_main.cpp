@@ -14,22 +14,15 @@ namespace {
 
 constexpr std::string_view kUsage =
     "usage: doppel doctor            tell what this host offers\n"
-    "       doppel doctor --boots    the best guest it can run: linux, test-guest or nothing\n"
     "\n"
     "doppel-system-x86_64 runs machines by QEMU's command line.\n";
 
 }  // namespace
 
 int doppel_main(std::span<const std::string> arguments) {
-  if (!arguments.empty() && arguments[0] == "doctor") {
-    if (arguments.size() == 1) {
-      fmt::print("{}", format_checkup(examine_host()));
-      return EXIT_SUCCESS;
-    }
-    if (arguments.size() == 2 && arguments[1] == "--boots") {
-      fmt::print("{}\n", best_guest());
-      return EXIT_SUCCESS;
-    }
+  if (arguments.size() == 1 && arguments[0] == "doctor") {
+    fmt::print("{}", format_checkup(examine_host()));
+    return EXIT_SUCCESS;
   }
   const bool asked = !arguments.empty() && (arguments[0] == "help" || arguments[0] == "--help" || arguments[0] == "-h");
   fmt::print(asked ? stdout : stderr, "{}", kUsage);

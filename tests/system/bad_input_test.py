@@ -142,7 +142,7 @@ CASES = [
     ("bad irqchip", "-machine kernel_irqchip=maybe", "on, split or off"),
     ("unknown accelerator", "-accel kvn", "did you mean 'kvm'?"),
     ("list after -accel", "-accel kvm:tcg", "-machine accel=kvm:tcg"),
-    ("software accelerator", "-accel soft", "not there yet"),
+    ("chips that soft does not have", "-accel soft -machine kernel_irqchip=split", "write kernel-irqchip=off"),
     ("accelerator of another host", "-accel hvf", "write '-accel kvm'"),
     ("two ways to say the accelerator", "-accel kvm -machine accel=kvm", "exclude each other"),
     # Firmware
@@ -245,7 +245,7 @@ def all_cases(program, names):
             print("skipped: %s: cannot make it so here" % title, file=sys.stderr)
             continue
         script = "%s && exec \"$@\"" % setup
-        yield title, "(%s)" % setup, ["unshare", "-rm", "sh", "-c", script, "sh", program] + COMMON, expected
+        yield title, "(%s) -accel kvm" % setup, ["unshare", "-rm", "sh", "-c", script, "sh", program] + COMMON + ["-accel", "kvm"], expected
 
 
 def main(arguments):

@@ -127,14 +127,20 @@ std::vector<OperationRow> all_rows() {
 
 constexpr xsave::View kWholeState{.long_code = true, .wide_pointers = true};
 
-/// FUNCTION(component's index, offset and size in the standard format) for those that FpuState has.
+/// Where the standard format has COMPONENT: processors differ, and CPUID leaf D tells. Intel's place without one.
+std::size_t offset_of(const Cpu& cpu, const x86::XsaveComponent& component) {
+  const x86::CpuidEntry* const entry = x86::find_cpuid(cpu.cpuid, 0xd, component.index);
+  return entry != nullptr && entry->eax != 0 ? entry->ebx : component.offset;
+}
+
+/// FUNCTION(component's index and offset in the standard format) for those that FpuState has.
 template <class Function>
-void for_each_component(Function function) {
+void for_each_component(const Cpu& cpu, Function function) {
   function(xsave::kX87, std::size_t{0});
   function(xsave::kSse, xsave::kXmm);
   for (const x86::XsaveComponent& component : x86::xsave_components())
     if (!component.supervisor && xsave::accessed_size(component.index, kWholeState) != 0)
-      function(component.index, std::size_t{component.offset});
+      function(component.index, offset_of(cpu, component));
 }
 
 }  // namespace
@@ -149,10 +155,10 @@ std::vector<std::byte> save_xsave_image(const Cpu& cpu) {
   std::size_t size = x86::kXsaveMinimumSize;
   for (const x86::XsaveComponent& component : x86::xsave_components())
     if (!component.supervisor && test_bit(components, component.index))
-      size = std::max(size, std::size_t{component.offset} + component.size);
+      size = std::max(size, offset_of(cpu, component) + component.size);
   std::vector<std::byte> image = x86::initial_xsave_area(size);
   std::uint64_t present = 0;
-  for_each_component([&](unsigned index, std::size_t offset) {
+  for_each_component(cpu, [&](unsigned index, std::size_t offset) {
     if (!test_bit(components, index)) return;
     xsave::save(cpu.fpu, index, kWholeState, std::span(image).subspan(offset));
     present |= bit(index);
@@ -167,7 +173,7 @@ Result<> load_xsave_image(Cpu& cpu, std::span<const std::byte> image) {
   if (image.size() < x86::kXsaveMinimumSize)
     return fail(ErrorKind::kInvalidArgument, "an XSAVE image of {} bytes", image.size());
   const auto present = load_le<std::uint64_t>(image.data() + xsave::kHeader);
-  for_each_component([&](unsigned index, std::size_t offset) {
+  for_each_component(cpu, [&](unsigned index, std::size_t offset) {
     const std::size_t size = xsave::accessed_size(index, kWholeState);
     if (test_bit(present, index) && offset + size <= image.size())
       xsave::load(cpu.fpu, index, kWholeState, image.subspan(offset, size));

@@ -11,7 +11,7 @@
 
 namespace doppel::accel::soft {
 
-/// CpuState::xsave: the standard format with Intel's offsets, as large as CPU's features need.
+/// CpuState::xsave: the standard format by the guest's CPUID leaf D, as large as CPU's features need.
 std::vector<std::byte> save_xsave_image(const Cpu& cpu);
 /// Components that the image lacks take their initial configuration. An image smaller than x87, SSE and header is
 /// kInvalidArgument; then nothing changes.

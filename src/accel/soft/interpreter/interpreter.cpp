@@ -210,6 +210,7 @@ bool Interpreter::check_code_breakpoints() {
     return true;
   }
   record_debug_exception(cpu_, hit);
+  cpu_.rflags |= rflags::kRf;  // returning executes the instruction (SDM 3B 18.3.1.1)
   take_fault({x86::kDebug, false, 0});
   return true;
 }

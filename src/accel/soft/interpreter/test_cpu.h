@@ -74,8 +74,12 @@ class TestCpu {
     machine_.rendezvous.leave();
     return reason;
   }
-  /// Makes exceptions with VECTOR land at tiny::kHandler. A test then looks at RIP and the stack.
-  void catch_vector(std::uint8_t vector) { tiny::write_gate(memory(), mode_, vector, tiny::kHandler); }
+  /// Makes exceptions with VECTOR land at tiny::kHandler and stay there (JMP $): a delivered fault is no instruction of
+  /// run()'s budget. A test then looks at RIP and the stack.
+  void catch_vector(std::uint8_t vector) {
+    tiny::write_gate(memory(), mode_, vector, tiny::kHandler);
+    poke<std::uint16_t>(tiny::kHandler, 0xfeeb);
+  }
 
  private:
   const tiny::Mode mode_;
