@@ -56,9 +56,9 @@ constexpr std::array kTolerances = {
     MnemonicTolerance{ZYDIS_MNEMONIC_FLDENV, {.cr2 = kPageOffset}},
     MnemonicTolerance{ZYDIS_MNEMONIC_FRSTOR, {.cr2 = kPageOffset}},
     // May fault for bytes that are not selected (SDM 2B, MASKMOVDQU); AMD's MASKMOVQ has left x87 mode by then.
-    MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVQ, {.cr2 = kPageOffset, .may_fault = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVDQU, {.cr2 = kPageOffset, .may_fault = true}},
-    MnemonicTolerance{ZYDIS_MNEMONIC_VMASKMOVDQU, {.cr2 = kPageOffset, .may_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVQ, {.cr2 = kAllBits, .may_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVDQU, {.cr2 = kAllBits, .may_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_VMASKMOVDQU, {.cr2 = kAllBits, .may_fault = true}},
 };
 
 /// Little-endian bytes as one number.

@@ -120,6 +120,7 @@ bool GuestRunner::has(ZydisISASet set) const {
 
 bool GuestRunner::decode(std::uint64_t address, std::span<const std::uint8_t> bytes) {
   address_ = address;
+  if (stubs_.wants_clear()) stubs_.clear();
   return decoder_.decode(bytes, CodeMode::kLong64, instruction_) == DecodeStatus::kDone;
 }
 

@@ -189,9 +189,11 @@ void StateGenerator::fill_x87(ProcessorState& state) {
   fpu.set_legacy_field<std::uint16_t>(FpuState::kFsw, fsw);
   fpu.set_legacy_field<std::uint8_t>(FpuState::kFtw,
                                      static_cast<std::uint8_t>(random_.one_in(2) ? 0xff : random_.next()));
-  fpu.set_legacy_field<std::uint16_t>(FpuState::kFop, static_cast<std::uint16_t>(random_.next() & 0x7ff));
-  fpu.set_legacy_field<std::uint64_t>(FpuState::kFip, random_.next() & 0x7fff'ffff'ffff);
-  fpu.set_legacy_field<std::uint64_t>(FpuState::kFdp, random_.next() & 0x7fff'ffff'ffff);
+  // Without ES AMD's processors lose the pointers whenever the host's kernel switches tasks.
+  const std::uint64_t pointers = (fsw & 0x80U) != 0 ? ~std::uint64_t{0} : 0;
+  fpu.set_legacy_field<std::uint16_t>(FpuState::kFop, static_cast<std::uint16_t>(random_.next() & 0x7ffU & pointers));
+  fpu.set_legacy_field<std::uint64_t>(FpuState::kFip, random_.next() & 0x7fff'ffff'ffff & pointers);
+  fpu.set_legacy_field<std::uint64_t>(FpuState::kFdp, random_.next() & 0x7fff'ffff'ffff & pointers);
   for (std::size_t i = 0; i < 8; ++i) {
     const Random::Extended value = random_.extended();
     fpu.set_legacy_field(FpuState::kSt0 + 16 * i, random_.one_in(4) ? random_.element() : value.significand);
