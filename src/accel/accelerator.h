@@ -173,6 +173,8 @@ class Vcpu {
   /// CR8 as of the last exit, and what it is to be at the next entry (user-space local APIC only).
   [[nodiscard]] virtual std::uint8_t tpr() const = 0;
   virtual void set_tpr(std::uint8_t tpr) = 0;
+  /// The guest's TSC minus the host's: what a local APIC in user space needs for its TSC deadline.
+  [[nodiscard]] virtual std::uint64_t tsc_offset() = 0;
 
   virtual Result<> set_debug(const DebugRequest& request) = 0;
   /// Guest-linear to guest-physical by the vCPU's page tables; kNotFound if not mapped.

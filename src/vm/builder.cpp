@@ -15,6 +15,7 @@
 #include "vm/pic_port.h"
 #include "vm/smp.h"
 #include "x86/cpuid_builder.h"
+#include "x86/cpuid_table.h"
 
 namespace doppel::vm {
 
@@ -139,7 +140,7 @@ Result<> VirtualMachineBuilder::choose_cpu() {
   DOPPEL_ASSIGN(supported_cpuid_, vm_->accelerator_->supported_cpuid());
   x86::CpuSupport support;
   support.cpuid = supported_cpuid_;
-  support.kvm = vm_->accelerator_->name() == "kvm";
+  support.kvm = x86::find_cpuid(supported_cpuid_, x86::kKvmSignatureLeaf) != nullptr;
   support.kernel_lapic = irqchip_ != accel::IrqchipMode::kOff;
   DOPPEL_ASSIGN(auto resolved, x86::resolve_cpu(config, support));
   cpu_ = std::move(resolved.model);
@@ -161,8 +162,7 @@ Result<> VirtualMachineBuilder::create_memory() {
   vm_->slots_ = std::make_unique<accel::SlotTable>(
       *vm_->vm_, accel::SlotTable::Options{.capabilities = vm_->accelerator_->capabilities()}, failed);
   if (vm_->accelerator_->name() == "kvm") {
-    vm_->stepper_ =
-        std::make_unique<InstructionStepper>(VcpuBuses{*vm_->memory_, *vm_->ports_}, log_.named("stepper"));
+    vm_->stepper_ = std::make_unique<InstructionStepper>(VcpuBuses{*vm_->memory_, *vm_->ports_}, log_.named("stepper"));
     vm_->vm_->set_fallback(vm_->stepper_.get());
   }
   return {};

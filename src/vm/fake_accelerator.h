@@ -167,6 +167,7 @@ class FakeVcpu final : public accel::Vcpu {
     const std::scoped_lock lock(mutex_);
     window = wanted;
   }
+  [[nodiscard]] std::uint64_t tsc_offset() override { return 0; }
   [[nodiscard]] std::uint8_t tpr() const override {
     const std::scoped_lock lock(mutex_);
     return cr8;

@@ -12,6 +12,7 @@
 #include "base/endian.h"
 #include "vm/bus_exits.h"
 #include "x86/cpu_format.h"
+#include "x86/msr.h"
 #include "x86/registers.h"
 
 namespace doppel::vm {
@@ -364,9 +365,14 @@ struct VcpuThread::ExitHandler {
   void operator()(accel::SystemEventExit& exit) const { self.observer_.guest_system_event(self.id_, exit); }
   void operator()(accel::IoapicEoiExit& exit) const { self.observer_.ioapic_eoi(exit.vector); }
   void operator()(accel::MsrExit& exit) const {
-    const bool handled = self.interrupts_ != nullptr && (exit.direction == accel::IoDirection::kIn
-                                                             ? self.interrupts_->read_msr(exit.index, *exit.value)
-                                                             : self.interrupts_->write_msr(exit.index, *exit.value));
+    const bool reading = exit.direction == accel::IoDirection::kIn;
+    // Our local APIC counts by the host's TSC; 0 is no deadline in either.
+    const bool shifts = exit.index == x86::msr::kTscDeadline;
+    if (!reading && shifts && *exit.value != 0) *exit.value -= self.vcpu_->tsc_offset();
+    const bool handled =
+        self.interrupts_ != nullptr && (reading ? self.interrupts_->read_msr(exit.index, *exit.value)
+                                                : self.interrupts_->write_msr(exit.index, *exit.value));
+    if (reading && shifts && *exit.value != 0) *exit.value += self.vcpu_->tsc_offset();
     if (handled) return;
     *exit.fault = 1;
     self.log_.guest_error("{} of unknown MSR {:#x}", exit.direction == accel::IoDirection::kIn ? "RDMSR" : "WRMSR",

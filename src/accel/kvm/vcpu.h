@@ -62,6 +62,7 @@ class KvmVcpu final : public Vcpu {
   Result<> inject(const Injection& injection) override;
   [[nodiscard]] bool ready_for_interrupt() const override;
   void request_interrupt_window(bool wanted) override { run_->request_interrupt_window = wanted; }
+  [[nodiscard]] std::uint64_t tsc_offset() override;
   [[nodiscard]] std::uint8_t tpr() const override { return static_cast<std::uint8_t>(run_->cr8 & 0xf); }
   void set_tpr(std::uint8_t tpr) override { run_->cr8 = tpr & 0xf; }
   Result<> set_debug(const DebugRequest& request) override;

@@ -1,4 +1,5 @@
 // KvmVcpu's state, part by part. SDM chapters as in x86/cpu_state.h; ioctls as in the kernel's virt/kvm/api.
+#include <x86intrin.h>
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "accel/kvm/state_conversion.h"
 #include "accel/kvm/vcpu.h"
 #include "base/endian.h"
+#include "x86/msr.h"
 #include "x86/registers.h"
 
 namespace doppel::accel::kvm {
@@ -237,6 +239,14 @@ Result<> KvmVcpu::set_msrs(const std::vector<x86::Msr>& msrs) {
   if (refused == nullptr) return {};
   return fail(ErrorKind::kUnsupported, "this host's KVM refuses the value {:#x} for MSR {:#x}", refused->value,
               refused->index);
+}
+
+std::uint64_t KvmVcpu::tsc_offset() {
+  MsrBatch tsc;
+  tsc.header.nmsrs = 1;
+  tsc.entries[0].index = x86::msr::kTsc;
+  if (retry_ioctl(fd_.get(), KVM_GET_MSRS, &tsc) != 1) return 0;
+  return tsc.entries[0].data - __rdtsc();
 }
 
 Result<> KvmVcpu::get_debug_registers(x86::CpuState& state) {

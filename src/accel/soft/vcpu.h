@@ -28,6 +28,7 @@ class SoftVcpu final : public Vcpu {
   Result<> inject(const Injection& injection) override;
   [[nodiscard]] bool ready_for_interrupt() const override { return interpreter_.accepts_interrupt(); }
   void request_interrupt_window(bool wanted) override { cpu_.irq_window_wanted = wanted; }
+  [[nodiscard]] std::uint64_t tsc_offset() override { return cpu_.msrs.tsc_offset; }
   [[nodiscard]] std::uint8_t tpr() const override { return static_cast<std::uint8_t>(cpu_.cr8 & 0xf); }
   void set_tpr(std::uint8_t tpr) override { cpu_.cr8 = tpr & 0xfU; }
   Result<> set_debug(const DebugRequest& request) override;

@@ -60,6 +60,7 @@ void Cpu::update_mode() {
   else
     code_mode = code.default_big ? CodeMode::kProtected32 : CodeMode::kProtected16;
   rip_mask = code_mode == CodeMode::kLong64 ? ~std::uint64_t{0} : 0xffff'ffffU;
+  canonical_shift = static_cast<std::uint8_t>(64 - linear_bits());
   const bool smap = (cr4 & x86::cr4::kSmap) != 0;
   if (cpl == 3)
     mmu_index = MmuIndex::kUser;

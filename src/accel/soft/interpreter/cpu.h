@@ -56,6 +56,10 @@ struct [[gnu::packed, gnu::may_alias]] Place {
   T value;
 };
 
+/// By Instruction::address_size, bytes.
+inline constexpr std::array<std::uint64_t, 9> kAddressMasks = {0, 0, 0xffff,           0, 0xffff'ffff, 0,
+                                                               0, 0, ~std::uint64_t{0}};
+
 /// A segment as accesses see it outside of 64-bit mode: offsets below END are fine, others need check_segment().
 struct SegmentView {
   std::uint64_t base = 0;
@@ -83,9 +87,10 @@ class Cpu {
   bool protected_mode = false;  // CR0.PE, VM86 included
   bool long_mode = false;       // EFER.LMA
   bool vm86 = false;
-  bool stack_is_32 = false;          // SS.B, outside of 64-bit mode
-  std::uint64_t rip_mask = 0xffff;   // what RIP is cut to: 16-bit code keeps 32 bits too, see advance()
-  std::uint64_t alignment_mask = 0;  // not 0: #AC is on
+  bool stack_is_32 = false;           // SS.B, outside of 64-bit mode
+  std::uint64_t rip_mask = 0xffff;    // what RIP is cut to: 16-bit code keeps 32 bits too, see advance()
+  std::uint8_t canonical_shift = 16;  // 64 minus the bits of a linear address
+  std::uint64_t alignment_mask = 0;   // not 0: #AC is on
   std::array<SegmentView, x86::kSegmentCount> view{};
 
   std::array<x86::Segment, x86::kSegmentCount> segment{};
@@ -158,7 +163,7 @@ class Cpu {
     const std::uint64_t sum = get<std::uint64_t>(instruction.base) +
                               (get<std::uint64_t>(instruction.index) << instruction.scale) +
                               static_cast<std::uint64_t>(instruction.disp);
-    return sum & low_mask(instruction.address_size * 8U);
+    return sum & kAddressMasks[instruction.address_size];
   }
 
   // --- Memory, by segment and offset, with the current privilege ---
@@ -297,11 +302,11 @@ class Cpu {
     return reinterpret_cast<T*>(address + entry.addend);
   }
   [[nodiscard]] bool is_canonical_range(std::uint64_t address, std::uint64_t size) const {
-    const unsigned shift = 64 - linear_bits();
-    const auto same = [shift](std::uint64_t a) {
+    const auto same = [shift = canonical_shift](std::uint64_t a) {
       return static_cast<std::uint64_t>(static_cast<std::int64_t>(a << shift) >> shift) == a;
     };
-    return same(address) && same(address + size - 1);
+    // Both ends are in one page mostly, and a page is canonical or not.
+    return same(address) && ((address & 0xfff) + size <= 0x1000 || same(address + size - 1));
   }
 
   /// The precise check; returns if the access is fine after all (expand-down segments).
