@@ -13,12 +13,17 @@ import time
 import unittest
 
 PROGRAM, GUESTS = sys.argv[1:3]
-SECONDS = int(os.environ.get("DOPPEL_TEST_SECONDS", "240"))
+SECONDS = int(os.environ.get("DOPPEL_TEST_SECONDS", "600"))
 QUIET = ["-accel", "soft", "-display", "none", "-monitor", "none", "-nic", "none", "-serial", "stdio"]
 
 
 def guest(name):
     return os.path.join(GUESTS, name)
+
+
+def need(name):
+    if not os.path.exists(guest(name)):
+        raise unittest.SkipTest(f"skipped: {name} was not fetched; scripts/fetch-guest does it")
 
 
 def linux(kernel, initramfs, append):
@@ -49,6 +54,7 @@ def run(arguments, stop=None):
 
 class Linux(unittest.TestCase):
     def boots(self, arguments, kernel="vmlinuz", initramfs="initramfs.gz", cpus=1):
+        need(kernel)
         started = time.monotonic()
         text, status = run(["-no-reboot", *linux(kernel, initramfs, "doppel.check"), *arguments])
         lines = re.findall(r"doppel-guest: (.*?)\r?\n", text)
@@ -66,7 +72,8 @@ class Linux(unittest.TestCase):
         self.boots(["-smp", "2"], cpus=2)
 
     def test_64_mib(self):
-        self.boots(["-m", "64M"])
+        # The amd64 kernel unpacks to 80 MiB, whoever runs it.
+        self.boots(["-m", "64M"], kernel="vmlinuz-686", initramfs="initramfs-i386.gz")
 
     def test_6_gib(self):
         self.boots(["-m", "6G"])
@@ -92,12 +99,14 @@ class Linux(unittest.TestCase):
 
 class Others(unittest.TestCase):
     def test_memtest(self):
+        need("memtest.bin")
         text, _ = run(["-m", "64", "-kernel", guest("memtest.bin"), "-append", "console=ttyS0,115200"],
-                      lambda seen: "Pass complete" in seen or re.search(r"Errors: *[1-9]", seen))
+                      lambda seen: re.search(r"Pass: *[1-9]|Errors: *[1-9]", seen))
         self.assertNotRegex(text, r"Errors: *[1-9]")
-        self.assertIn("Pass complete", text)
+        self.assertRegex(text, r"Pass: *[1-9]")
 
     def test_ipxe(self):
+        need("ipxe.lkrn")
         text, _ = run(["-kernel", guest("ipxe.lkrn")], lambda seen: "Ctrl-B" in seen or "iPXE>" in seen)
         self.assertIn("iPXE", text)
 
