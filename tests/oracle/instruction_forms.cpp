@@ -62,7 +62,7 @@ class Assembler {
     if (shape.memory)
       memory(shape);
     else
-      byte(0xc0U | shape.reg << 3U | shape.rm);
+      byte(0xc0U | static_cast<unsigned>(shape.reg) << 3U | shape.rm);
     number(random_.one_in(2) ? random_.integer() : random_.next(), 8);  // immediate
     number(0, 8);
   }

@@ -19,8 +19,6 @@ namespace doppel::oracle {
 
 namespace {
 
-/// x87, SSE, AVX, and AVX-512's three (SDM 1 13.1).
-constexpr std::uint64_t kComponents = 0xe7;
 constexpr std::size_t kXsaveSize = 4096;
 
 /// What the code below works on, at layout::kContext. It addresses the fields by number.
@@ -50,6 +48,7 @@ static_assert(offsetof(Context, out_xsave) == 0x1200 && sizeof(Context) <= layou
 static_assert(layout::kContext == 0x1001'0000);
 
 // The layout's addresses fit into absolute 32-bit displacements, so that no register is needed to reach the context.
+// 0xe7: x87, SSE, AVX and AVX-512's three components (SDM 1 13.1).
 asm(R"(
   .text
   .balign 64
