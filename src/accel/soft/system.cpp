@@ -25,7 +25,7 @@ SoftSystem::SoftSystem(const Options& options)
       saved_msrs_(saved_msr_indexes()) {}
 
 Result<std::unique_ptr<Vm>> SoftSystem::create_vm() {
-  return std::make_unique<SoftVm>(saved_msrs_, cpuid_);
+  return std::make_unique<SoftVm>(saved_msrs_, cpuid_, log_);
 }
 
 }  // namespace doppel::accel::soft

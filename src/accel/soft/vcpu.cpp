@@ -12,6 +12,15 @@ SoftVcpu::SoftVcpu(VmShared& vm, unsigned id) : vm_(vm), cpu_(vm.machine), inter
   reset();
 }
 
+SoftVcpu::~SoftVcpu() {
+  const Interpreter::Statistics& run = interpreter_.statistics();
+  const CodeCache::Statistics& code = interpreter_.code_statistics();
+  vm_.log.trace(
+      LogCategory::kAccel,
+      "vCPU {}: {} instructions, {} faults, {} interrupts; {} blocks decoded, {} found unchanged, {} looked up",
+      cpu_.id, run.instructions, run.faults, run.interrupts, code.decoded, code.verified, code.lookups);
+}
+
 void SoftVcpu::kick() {
   cpu_.kicked.store(true, std::memory_order_release);
   cpu_.attention.store(true, std::memory_order_release);

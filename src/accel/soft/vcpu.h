@@ -16,6 +16,10 @@ namespace doppel::accel::soft {
 class SoftVcpu final : public Vcpu {
  public:
   SoftVcpu(VmShared& vm, unsigned id);
+  /// Logs what the vCPU did (-d accel).
+  ~SoftVcpu() override;
+  SoftVcpu(const SoftVcpu&) = delete;
+  SoftVcpu& operator=(const SoftVcpu&) = delete;
 
   [[nodiscard]] unsigned id() const override { return cpu_.id; }
   Result<VcpuExit> run() override;

@@ -43,25 +43,22 @@ void pass_on(int signal, siginfo_t* info, void* context) {
   if (info->si_code <= 0) ::raise(signal);
 }
 
-/// Guarded code may run with alignment checks on; handlers must not.
-void clear_alignment_check() {
-  asm volatile(
-      "subq $128, %%rsp\n\t"  // the red zone
-      "pushfq\n\t"
-      "andl $~0x40000, (%%rsp)\n\t"
-      "popfq\n\t"
-      "addq $128, %%rsp" ::
-          : "cc", "memory");
-}
-
 void handle(int signal, siginfo_t* info, void* context) {
-  clear_alignment_check();
   auto* const machine = static_cast<ucontext_t*>(context);
   if (info->si_code > 0 && take(*machine, host_fault_slot)) {
     machine->uc_mcontext.gregs[REG_RIP] = static_cast<greg_t>(host_fault_slot.guarded->resume);
     return;
   }
   pass_on(signal, info, context);
+}
+
+/// Guarded code may run with alignment checks on; handlers must not, from their first instruction on: what a compiler
+/// puts there may be misaligned.
+[[gnu::naked]] void enter_handler(int, siginfo_t*, void*) {
+  asm("pushfq\n\t"
+      "andl $~0x40000, (%%rsp)\n\t"
+      "popfq\n\t"
+      "jmp %P0" ::"i"(handle));
 }
 
 }  // namespace
@@ -71,7 +68,7 @@ void install_host_fault_handlers() {
   std::call_once(once, [] {
     for (std::size_t i = 0; i < kSignals.size(); ++i) {
       struct sigaction action{};
-      action.sa_sigaction = handle;
+      action.sa_sigaction = enter_handler;
       action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
       ::sigemptyset(&action.sa_mask);
       ::sigaction(kSignals.at(i), &action, &previous_actions.at(i));
