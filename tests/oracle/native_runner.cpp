@@ -200,8 +200,6 @@ constexpr std::array kGregs = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_
                                REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
 void on_signal(int signal, siginfo_t* info, void* opaque) {
-  // The kernel leaves the instruction's EFLAGS.AC on.
-  asm volatile("pushfq\n\tandl $0xfffbffff, (%%rsp)\n\tpopfq" ::: "cc", "memory");
   Context& at = context();
   if (at.running == 0) return pass_on(signal, info, opaque);
   mcontext_t& machine = static_cast<ucontext_t*>(opaque)->uc_mcontext;
@@ -217,6 +215,14 @@ void on_signal(int signal, siginfo_t* info, void* opaque) {
   at.running = 0;
   gregs[REG_RIP] = static_cast<greg_t>(reinterpret_cast<std::uintptr_t>(oracle_resume));
   gregs[REG_EFL] &= ~static_cast<greg_t>(x86::rflags::kTf | x86::rflags::kAc | x86::rflags::kDf | x86::rflags::kNt);
+}
+
+/// The kernel leaves the instruction's EFLAGS.AC on, and what a compiler puts first may be misaligned.
+[[gnu::naked]] void enter_handler(int, siginfo_t*, void*) {
+  asm("pushfq\n\t"
+      "andl $~0x40000, (%%rsp)\n\t"
+      "popfq\n\t"
+      "jmp %P0" ::"i"(on_signal));
 }
 
 void* map(std::uint64_t address, std::size_t size, int protection, int flags, int file) {
@@ -261,7 +267,7 @@ NativeRunner::NativeRunner() {
       .ss_sp = map(0, stack_size, kReadWrite, MAP_PRIVATE | MAP_ANONYMOUS, -1), .ss_flags = 0, .ss_size = stack_size};
   sigaltstack(&stack, nullptr);
   struct sigaction action{};
-  action.sa_sigaction = on_signal;
+  action.sa_sigaction = enter_handler;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   for (std::size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &previous_actions[i]);
 }
