@@ -9,8 +9,8 @@
 
 namespace doppel::memory {
 
-/// Who wants to know; each sees every write once, on its own. kCode, of accelerators that remember decoded code, hears of
-/// the host's writes alone; the others log the guest's too.
+/// Who wants to know; each sees every write once, on its own. kCode, of accelerators that remember decoded code, hears
+/// of the host's writes alone; the others log the guest's too.
 enum class DirtyClient : std::uint8_t { kMigration, kDisplay, kCode };
 inline constexpr unsigned kDirtyClients = 3;
 

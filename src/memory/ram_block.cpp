@@ -34,8 +34,7 @@ Result<std::shared_ptr<RamBlock>> RamBlock::create(RamOptions options) {
                 options.name);
   DOPPEL_ASSIGN(Backing backing, open_backing(options));
   DOPPEL_ASSIGN(std::byte* const host, map_backing(options, backing));
-  std::shared_ptr<RamBlock> block(
-      new RamBlock(std::move(options), std::move(backing.fd), host, backing.page_size));
+  std::shared_ptr<RamBlock> block(new RamBlock(std::move(options), std::move(backing.fd), host, backing.page_size));
 
   const std::span<std::byte> mapped(host, block->mapped_size());
   DOPPEL_TRY(bind_to_nodes(block->options_, mapped));

@@ -19,7 +19,7 @@ struct BusAccess {
   std::uint64_t address = 0;
   std::uint8_t size = 0;  // bytes, 1 to 8
   std::uint64_t value = 0;
-  std::uint8_t fault = 0;  // kMsr: #GP instead
+  std::uint8_t fault = 0;   // kMsr: #GP instead
   std::uint32_t count = 0;  // kPort: if not 0, so many elements in BusLog::block() instead of VALUE
 };
 

@@ -54,8 +54,8 @@ class Rendezvous {
   std::vector<std::atomic<bool>*> attention_;
 };
 
-/// Inside for as long as it lives. What other vCPUs may change while the world stands still, such as this vCPU's TLB, is
-/// for its own thread to touch only then.
+/// Inside for as long as it lives. What other vCPUs may change while the world stands still, such as this vCPU's TLB,
+/// is for its own thread to touch only then.
 class Inside {
  public:
   explicit Inside(Rendezvous& rendezvous) : rendezvous_(rendezvous) { rendezvous_.enter(); }
