@@ -56,18 +56,21 @@ Result<> InstructionStepper::execute(accel::Vcpu& vcpu, std::span<const std::uin
                                      x86::CpuState& state) {
   DOPPEL_ASSIGN(accel::Vcpu * soft, stepper_for(vcpu));
   DOPPEL_TRY(vcpu.get_state(state, kFetched));
-  std::erase_if(state.msrs, [this](const x86::Msr& msr) { return !is_exchanged(msr.index); });
+  keep_exchanged(state.msrs);
   DOPPEL_TRY(soft->set_state(state, kGiven | kFetched));
   DOPPEL_TRY(step(*soft));
   DOPPEL_TRY(soft->get_state(state, kGiven | kFetched));
-  std::erase_if(state.msrs, [this](const x86::Msr& msr) { return !is_exchanged(msr.index); });
+  keep_exchanged(state.msrs);
   return vcpu.set_state(state, kFetched);
 }
 
-/// The registers that both sides have, but for the clocks, which go on meanwhile.
-bool InstructionStepper::is_exchanged(std::uint32_t msr) const {
-  return msr != x86::msr::kTsc && msr != x86::msr::kTscAdjust && msr != x86::msr::kTscDeadline &&
-         std::ranges::find(accelerator_->saved_msrs(), msr) != accelerator_->saved_msrs().end();
+/// Leaves the registers that both sides have, but for the clocks, which go on meanwhile.
+void InstructionStepper::keep_exchanged(std::vector<x86::Msr>& msrs) const {
+  const std::vector<std::uint32_t>& known = accelerator_->saved_msrs();
+  std::erase_if(msrs, [&known](const x86::Msr& msr) {
+    return msr.index == x86::msr::kTsc || msr.index == x86::msr::kTscAdjust || msr.index == x86::msr::kTscDeadline ||
+           std::ranges::find(known, msr.index) == known.end();
+  });
 }
 
 /// Runs SOFT until its one instruction is done.

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "accel/accelerator.h"
 #include "accel/slot_table.h"
@@ -27,7 +28,7 @@ class InstructionStepper final : public accel::InstructionFallback {
  private:
   Result<accel::Vcpu*> stepper_for(accel::Vcpu& vcpu);
   Result<> start();
-  [[nodiscard]] bool is_exchanged(std::uint32_t msr) const;
+  void keep_exchanged(std::vector<x86::Msr>& msrs) const;
   Result<> step(accel::Vcpu& soft);
 
   const VcpuBuses buses_;

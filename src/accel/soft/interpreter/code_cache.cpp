@@ -11,7 +11,7 @@ namespace doppel::accel::soft {
 
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kPage = x86::kPageSize;
 
 std::uint64_t offset_in_page(std::uint64_t address) {
   return address % kPage;
@@ -31,14 +31,13 @@ Block::Source source_of(const FetchTarget& target) {
 }
 
 /// The SIZE code bytes behind TARGET, which stay in its page.
-std::size_t copy_code(Cpu& cpu, const FetchTarget& target, std::size_t size, std::uint8_t* out) {
+void copy_code(Cpu& cpu, const FetchTarget& target, std::size_t size, std::uint8_t* out) {
   if (target.host != nullptr) {
     std::memcpy(out, target.host, size);
-    return size;
+    return;
   }
   // Code outside of RAM: as the bus gives it, which for us is nothing but ones where it is no ROM either.
   if (!read_physical(cpu, target.gpa, std::as_writable_bytes(std::span(out, size)))) std::memset(out, 0xff, size);
-  return size;
 }
 
 }  // namespace
@@ -99,7 +98,8 @@ const Block& CodeCache::find(std::uint64_t linear) {
   const std::uint64_t key = key_of(from.first.gpa, cpu_.code_mode);
   found = blocks_.find(key);
   from.first_source = source_of(from.first);
-  from.in_page = copy_code(cpu_, from.first, kPage - offset_in_page(linear), from.bytes.data());
+  from.in_page = kPage - offset_in_page(linear);
+  copy_code(cpu_, from.first, from.in_page, from.bytes.data());
   if (found != blocks_.end() && verify(*found->second, from)) {
     ++statistics_.verified;
     return *found->second;
@@ -130,7 +130,6 @@ bool CodeCache::verify(Block& block, const Fetched& from) const {
 }
 
 void CodeCache::decode(Block& block, const Fetched& from) const {
-  block.mode = cpu_.code_mode;
   block.first = from.first_source;
   std::size_t at = 0;
   while (at < from.in_page && block.instructions.size() < kLongestBlock) {
@@ -151,9 +150,9 @@ void CodeCache::decode(Block& block, const Fetched& from) const {
     // Slots may have changed while other vCPUs were waited for: then good for once, as code outside of RAM is.
     if (cpu_.tlb.generation() != from.generation) block.first = {};
     block.crosses = true;
-    const std::size_t more = copy_code(cpu_, second, kLongestInstruction, bytes.data() + from.in_page);
+    copy_code(cpu_, second, kLongestInstruction, bytes.data() + from.in_page);
     Instruction instruction;
-    (void)decoder_->decode(std::span(bytes).first(from.in_page + more), cpu_.code_mode, instruction);
+    (void)decoder_->decode(std::span(bytes).first(from.in_page + kLongestInstruction), cpu_.code_mode, instruction);
     instruction.ends_block = true;
     block.instructions.push_back(instruction);
     at = instruction.length;

@@ -24,7 +24,6 @@ struct Block {
   std::vector<Instruction> instructions;
   std::uint32_t size = 0;  // instructions
   std::uint32_t bytes = 0;
-  CodeMode mode = CodeMode::kReal16;
 
   // Where it was decoded from. Valid while the pages' versions are what they were.
   struct Source {

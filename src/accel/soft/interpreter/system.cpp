@@ -58,25 +58,10 @@ void privileged_nothing(Cpu& cpu, const Instruction&) {
 
 // --- Control registers; EXTRA is the number ---
 
-void mov_from_cr0(Cpu& cpu, const Instruction& i) {
+template <std::uint64_t Cpu::* kRegister>
+void mov_from_cr(Cpu& cpu, const Instruction& i) {
   require_cpl0(cpu);
-  set_wide(cpu, i.rm, cpu.cr0);
-}
-void mov_from_cr2(Cpu& cpu, const Instruction& i) {
-  require_cpl0(cpu);
-  set_wide(cpu, i.rm, cpu.cr2);
-}
-void mov_from_cr3(Cpu& cpu, const Instruction& i) {
-  require_cpl0(cpu);
-  set_wide(cpu, i.rm, cpu.cr3);
-}
-void mov_from_cr4(Cpu& cpu, const Instruction& i) {
-  require_cpl0(cpu);
-  set_wide(cpu, i.rm, cpu.cr4);
-}
-void mov_from_cr8(Cpu& cpu, const Instruction& i) {
-  require_cpl0(cpu);
-  set_wide(cpu, i.rm, cpu.cr8);
+  set_wide(cpu, i.rm, cpu.*kRegister);
 }
 void mov_to_cr0(Cpu& cpu, const Instruction& i) {
   require_cpl0(cpu);
@@ -101,11 +86,11 @@ void mov_to_cr8(Cpu& cpu, const Instruction& i) {
 
 Handler select_control(unsigned number, bool to) {
   switch (number) {
-    case 0: return to ? mov_to_cr0 : mov_from_cr0;
-    case 2: return to ? mov_to_cr2 : mov_from_cr2;
-    case 3: return to ? mov_to_cr3 : mov_from_cr3;
-    case 4: return to ? mov_to_cr4 : mov_from_cr4;
-    case 8: return to ? mov_to_cr8 : mov_from_cr8;
+    case 0: return to ? mov_to_cr0 : mov_from_cr<&Cpu::cr0>;
+    case 2: return to ? mov_to_cr2 : mov_from_cr<&Cpu::cr2>;
+    case 3: return to ? mov_to_cr3 : mov_from_cr<&Cpu::cr3>;
+    case 4: return to ? mov_to_cr4 : mov_from_cr<&Cpu::cr4>;
+    case 8: return to ? mov_to_cr8 : mov_from_cr<&Cpu::cr8>;
     default: return undefined;
   }
 }
