@@ -84,9 +84,11 @@ void DirtyBitmap::mark(std::uint64_t offset, std::uint64_t length) {
     if (!logging(client)) continue;
     std::atomic<std::uint64_t>* const bitmap = words(client);
     // Never only a look whether the bits are set: a load may overtake the store of the data that it is to announce.
-    for_each_word(first, end, [bitmap](std::uint64_t word, std::uint64_t bits) {
-      bitmap[word].fetch_or(bits, std::memory_order_acq_rel);
+    bool found_clean = false;
+    for_each_word(first, end, [&](std::uint64_t word, std::uint64_t bits) {
+      found_clean |= (~bitmap[word].fetch_or(bits, std::memory_order_acq_rel) & bits) != 0;
     });
+    if (found_clean) first_marks_[i].fetch_add(1, std::memory_order_acq_rel);
   }
 }
 

@@ -41,6 +41,10 @@ class DirtyBitmap {
   /// the end are left out.
   [[nodiscard]] std::vector<std::uint64_t> take(DirtyClient client, std::uint64_t first_page, std::uint64_t pages);
   [[nodiscard]] bool test(DirtyClient client, std::uint64_t page) const;
+  /// Counts the calls of mark() that found a page clean for CLIENT.
+  [[nodiscard]] std::uint64_t first_marks(DirtyClient client) const {
+    return first_marks_[static_cast<unsigned>(client)].load(std::memory_order_acquire);
+  }
   /// The word with PAGE's bit (page % 64), for who asks all the time. CLIENT has started once; valid as long as this.
   [[nodiscard]] const std::atomic<std::uint64_t>& word_of(DirtyClient client, std::uint64_t page) const {
     return words(client)[page / 64];
@@ -52,6 +56,7 @@ class DirtyBitmap {
 
   const std::uint64_t pages_;
   std::atomic<std::uint8_t> clients_{0};
+  std::atomic<std::uint64_t> first_marks_[kDirtyClients] = {};
   std::atomic<std::atomic<std::uint64_t>*> words_[kDirtyClients] = {};  // owned; made by the first start()
 };
 

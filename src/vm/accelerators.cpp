@@ -2,6 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <charconv>
+
 #include "accel/kvm/kvm.h"
 #include "accel/soft/soft.h"
 #include "x86/cpuid_table.h"
@@ -13,9 +16,34 @@ namespace {
 
 using Opened = Result<std::unique_ptr<accel::Accelerator>>;
 
-Opened open_one(const std::string& name, const Logger& log) {
-  if (name == "kvm") return accel::kvm::open({.log = log.named("kvm")});
-  if (name == "soft" || name == "tcg") return accel::soft::open({.log = log.named("soft")});
+/// From properties of `-accel soft`; those that are not ours have no effect.
+Result<accel::soft::TranslationOptions> translation_options(const AccelConfig& accel) {
+  constexpr unsigned kLeastCodeMiB = 8;
+  constexpr unsigned kMostCodeMiB = 1024;  // translated code jumps within 2 GiB
+  accel::soft::TranslationOptions options;
+  for (const auto& [key, value] : accel.properties) {
+    if (key == "translate") {
+      if (value != "on" && value != "off")
+        return fail(ErrorKind::kInvalidArgument, "translate= expects on or off, not '{}'", value);
+      options.on = value == "on";
+    } else if (key == "tb-size") {
+      unsigned mib = 0;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mib);
+      if (error != std::errc() || end != value.data() + value.size() || mib > kMostCodeMiB)
+        return fail(ErrorKind::kInvalidArgument, "tb-size= expects MiB from 0, which is the default, to {}, not '{}'",
+                    kMostCodeMiB, value);
+      if (mib != 0) options.code_size = std::size_t{std::max(mib, kLeastCodeMiB)} << 20U;
+    }
+  }
+  return options;
+}
+
+Opened open_one(const AccelConfig& accel, const Logger& log) {
+  if (accel.name == "kvm") return accel::kvm::open({.log = log.named("kvm")});
+  if (accel.name == "soft" || accel.name == "tcg") {
+    DOPPEL_ASSIGN(const auto translation, translation_options(accel));
+    return accel::soft::open({.log = log.named("soft"), .translation = translation});
+  }
   return fail(ErrorKind::kNotFound, "there is no such accelerator; it may be kvm, soft or tcg");
 }
 
@@ -26,11 +54,11 @@ bool uses_hardware(accel::Accelerator& kvm) {
 }
 
 Opened open_best(const Logger& log) {
-  auto kvm = open_one("kvm", log);
+  auto kvm = open_one({.name = "kvm", .properties = {}}, log);
   if (kvm && uses_hardware(**kvm)) return kvm;
   log.trace(LogCategory::kAccel, "{}, so the guest runs on the software accelerator",
             kvm ? "/dev/kvm interprets kernel code" : kvm.error().describe());
-  return open_one("soft", log);
+  return open_one({.name = "soft", .properties = {}}, log);
 }
 
 }  // namespace
@@ -39,7 +67,7 @@ Opened open_accelerator(const std::vector<AccelConfig>& wanted, const Logger& lo
   if (wanted.empty()) return open_best(log);
   std::vector<std::string> reasons;
   for (const AccelConfig& accel : wanted) {
-    auto opened = open_one(accel.name, log);
+    auto opened = open_one(accel, log);
     if (opened) return opened;
     if (wanted.size() == 1)
       return std::unexpected(std::move(opened).error().wrap(fmt::format("-accel {}", accel.name)));

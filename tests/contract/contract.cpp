@@ -10,7 +10,8 @@ namespace doppel::test {
 const std::vector<Factory>& factories() {
   static const std::vector<Factory> list = {
       {"kvm", [] { return accel::kvm::open(); }},
-      {"soft", [] { return accel::soft::open(); }},
+      {"soft", [] { return accel::soft::open({.log = {}, .translation = {.on = false}}); }},
+      {"translated", [] { return accel::soft::open({.log = {}, .translation = {.threshold = 0}}); }},
   };
   return list;
 }

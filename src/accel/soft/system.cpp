@@ -11,7 +11,7 @@ Result<std::unique_ptr<Accelerator>> open(const Options& options) {
 }
 
 SoftSystem::SoftSystem(const Options& options)
-    : log_(options.log),
+    : options_(options),
       capabilities_{.ioeventfd = true,
                     .read_only_memory = true,
                     .dirty_log = true,
@@ -25,7 +25,7 @@ SoftSystem::SoftSystem(const Options& options)
       saved_msrs_(saved_msr_indexes()) {}
 
 Result<std::unique_ptr<Vm>> SoftSystem::create_vm() {
-  return std::make_unique<SoftVm>(saved_msrs_, cpuid_, log_);
+  return std::make_unique<SoftVm>(saved_msrs_, cpuid_, options_);
 }
 
 }  // namespace doppel::accel::soft

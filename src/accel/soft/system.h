@@ -22,7 +22,7 @@ class SoftSystem final : public Accelerator {
   [[nodiscard]] Result<std::unique_ptr<Vm>> create_vm() override;
 
  private:
-  const Logger log_;
+  const Options options_;
   const Capabilities capabilities_;
   const Traits traits_;
   const x86::CpuidTable cpuid_;

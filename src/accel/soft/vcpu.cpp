@@ -7,9 +7,21 @@
 
 namespace doppel::accel::soft {
 
-SoftVcpu::SoftVcpu(VmShared& vm, unsigned id) : vm_(vm), cpu_(vm.machine), interpreter_(cpu_) {
+SoftVcpu::SoftVcpu(VmShared& vm, unsigned id)
+    : vm_(vm), cpu_owner_(make_low<Cpu>(vm.machine)), cpu_(*cpu_owner_), interpreter_(cpu_) {
   cpu_.id = id;
   reset();
+  if (vm.translation.on) start_translator();
+}
+
+void SoftVcpu::start_translator() {
+  auto translator = Translator::create(cpu_, interpreter_.cache(), vm_.translation);
+  if (!translator) {
+    vm_.log.warn("vCPU {}: guest code is interpreted, not translated: {}", cpu_.id, translator.error().describe());
+    return;
+  }
+  translator_ = *std::move(translator);
+  interpreter_.set_translated_code(translator_.get());
 }
 
 SoftVcpu::~SoftVcpu() {
@@ -19,11 +31,20 @@ SoftVcpu::~SoftVcpu() {
       LogCategory::kAccel,
       "vCPU {}: {} instructions, {} faults, {} interrupts; {} blocks decoded, {} found unchanged, {} looked up",
       cpu_.id, run.instructions, run.faults, run.interrupts, code.decoded, code.verified, code.lookups);
+  if (translator_ == nullptr) return;
+  const Translator::Statistics& translated = translator_->statistics();
+  vm_.log.trace(
+      LogCategory::kAccel,
+      "vCPU {}: {} translations of {} instructions in {} bytes; entered {} times; left for {} instructions, {} "
+      "links, {} guards, {} host exceptions; {} cut off as their page changed, everything forgotten {} times",
+      cpu_.id, translated.translations, translated.instructions, translated.code_bytes, translated.entries,
+      translated.interpreted, translated.link_exits, translated.guard_exits, translated.fault_exits,
+      translated.detached, translated.flushes);
 }
 
 void SoftVcpu::kick() {
   cpu_.kicked.store(true, std::memory_order_release);
-  cpu_.attention.store(true, std::memory_order_release);
+  cpu_.attention.request();
 }
 
 Result<VcpuExit> SoftVcpu::run() {

@@ -7,6 +7,8 @@
 
 #include "accel/accelerator.h"
 #include "accel/soft/interpreter/interpreter.h"
+#include "accel/soft/runtime/low_memory.h"
+#include "accel/soft/translator/translator.h"
 #include "accel/soft/vm.h"
 
 namespace doppel::accel::soft {
@@ -39,6 +41,8 @@ class SoftVcpu final : public Vcpu {
   Result<memory::GuestPhysAddr> translate(std::uint64_t linear) override;
 
  private:
+  void start_translator();
+
   // Running.
   VcpuExit run_inside();
   std::optional<VcpuExit> hand_out();
@@ -55,7 +59,9 @@ class SoftVcpu final : public Vcpu {
   void reload_page_directory_pointers();
 
   VmShared& vm_;
-  Cpu cpu_;
+  const LowPointer<Cpu> cpu_owner_;
+  Cpu& cpu_;
+  std::unique_ptr<Translator> translator_;  // null: none; outlives the blocks that it keeps something with
   Interpreter interpreter_;
 
   bool handed_out_ = false;  // cpu_.bus.pending() left as an exit, whose answer lies in what follows

@@ -18,13 +18,14 @@ std::unexpected<Error> no_coalescing() {
 
 }  // namespace
 
-SoftVm::SoftVm(const std::vector<std::uint32_t>& saved_msrs, const x86::CpuidTable& cpuid, Logger log)
+SoftVm::SoftVm(const std::vector<std::uint32_t>& saved_msrs, const x86::CpuidTable& cpuid, const Options& options)
     : cpuid_(cpuid),
       shared_{.machine = {},
               .doorbells = {},
               .saved_msrs = saved_msrs,
               .supported = x86::features_of(cpuid),
-              .log = std::move(log)} {}
+              .log = options.log,
+              .translation = options.translation} {}
 
 Result<> SoftVm::set_memory_slot(const MemorySlot& slot) {
   if (slot.slot >= kMaxMemorySlots)

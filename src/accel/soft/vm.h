@@ -9,6 +9,7 @@
 #include "accel/accelerator.h"
 #include "accel/soft/doorbells.h"
 #include "accel/soft/interpreter/cpu.h"
+#include "accel/soft/soft.h"
 #include "base/log.h"
 
 namespace doppel::accel::soft {
@@ -24,13 +25,14 @@ struct VmShared {
   const std::vector<std::uint32_t>& saved_msrs;
   const x86::FeatureSet supported;
   const Logger log;
+  const TranslationOptions translation;
 };
 
 /// Any thread; what vCPUs look at changes while they stand still.
 class SoftVm final : public Vm {
  public:
   /// Both outlive the VM. CPUID is what vCPUs have until they are given a table.
-  SoftVm(const std::vector<std::uint32_t>& saved_msrs, const x86::CpuidTable& cpuid, Logger log);
+  SoftVm(const std::vector<std::uint32_t>& saved_msrs, const x86::CpuidTable& cpuid, const Options& options);
 
   Result<> set_memory_slot(const MemorySlot& slot) override;
   Result<std::vector<std::uint64_t>> take_dirty_log(unsigned slot) override;

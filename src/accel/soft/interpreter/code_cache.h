@@ -13,6 +13,7 @@
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/interpreter/decoder.h"
 #include "accel/soft/interpreter/instruction.h"
+#include "accel/soft/interpreter/translated_code.h"
 #include "accel/soft/mmu/tlb.h"
 #include "accel/soft/runtime/guest_ram.h"
 
@@ -45,6 +46,10 @@ struct Block {
   [[nodiscard]] bool is_current() const { return first.is_current() && (!crosses || second.is_current()); }
 
   std::vector<std::uint8_t> image;  // the bytes it was made from
+
+  // For a translator.
+  mutable std::unique_ptr<BlockTranslations> translations;
+  mutable std::uint32_t runs = 0;  // by the interpreter, before it was translated
 };
 
 class CodeCache {
@@ -68,6 +73,8 @@ class CodeCache {
       return *block;
     return look_up(linear, quick, context);
   }
+  /// The decoder that blocks are made by.
+  [[nodiscard]] const Decoder& decoder() const { return *decoder_; }
   /// Forgets everything, and takes over the CPU's features.
   void reset();
 

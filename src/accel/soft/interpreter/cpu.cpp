@@ -32,6 +32,12 @@ void Machine::add(Cpu& cpu) {
   rendezvous.exclusive(false, [&] { cpus.push_back(&cpu); });
 }
 
+void Machine::code_changed(const Cpu& by) {
+  code_changes.fetch_add(1, std::memory_order_acq_rel);
+  for (Cpu* cpu : cpus)
+    if (cpu != &by) cpu->attention.request();
+}
+
 void Machine::remove(Cpu& cpu) {
   rendezvous.exclusive(false, [&] { std::erase(cpus, &cpu); });
   rendezvous.remove(cpu.attention);

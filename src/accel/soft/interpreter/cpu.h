@@ -20,6 +20,7 @@
 #include "accel/soft/interpreter/instruction.h"
 #include "accel/soft/interpreter/msr_file.h"
 #include "accel/soft/mmu/tlb.h"
+#include "accel/soft/runtime/attention.h"
 #include "accel/soft/runtime/guest_ram.h"
 #include "accel/soft/runtime/rendezvous.h"
 #include "base/bits.h"
@@ -40,7 +41,11 @@ struct Machine {
   std::vector<Cpu*> cpus;  // changed in exclusive() alone
   MsrExits msr_exits;
   GuestClock clock;
+  /// Moves on whenever a store reached a page that held code.
+  std::atomic<std::uint64_t> code_changes{0};
 
+  /// A store of BY's did: other CPUs, which may run that code without looking, are called to a safepoint.
+  void code_changed(const Cpu& by);
   void add(Cpu& cpu);
   void remove(Cpu& cpu);
 };
@@ -123,7 +128,7 @@ class Cpu {
   Tlb tlb;
   BusLog bus;
 
-  std::atomic<bool> attention{false};  // any thread: come to a safepoint
+  Attention attention;  // any thread: come to a safepoint
   std::atomic<bool> kicked{false};
   /// Set by an operation to have the block left after it: modes, interrupt state or this very code may have changed.
   bool leave_block = false;
@@ -299,7 +304,7 @@ class Cpu {
   }
   template <class T>
   static T* host_pointer(const TlbEntry& entry, std::uint64_t address) {
-    return reinterpret_cast<T*>(address + entry.addend);
+    return reinterpret_cast<T*>(entry.host + address % x86::kPageSize);
   }
   [[nodiscard]] bool is_canonical_range(std::uint64_t address, std::uint64_t size) const {
     const auto same = [shift = canonical_shift](std::uint64_t a) {

@@ -201,6 +201,18 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeMode mode,
   return DecodeStatus::kDone;
 }
 
+bool Decoder::accepts(std::span<const std::uint8_t> bytes, CodeMode mode, const Instruction& instruction,
+                      ZydisDecodedInstruction& zydis,
+                      std::span<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands) const {
+  if (instruction.handler == undefined_instruction || instruction.handler == too_long_instruction) return false;
+  return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&zydis_.at(static_cast<std::size_t>(mode)), bytes.data(), bytes.size(),
+                                             &zydis, operands.data()));
+}
+
+bool Decoder::has_operation(ZydisMnemonic mnemonic) {
+  return operations()[mnemonic].front() != nullptr;
+}
+
 Handler Decoder::select(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOperand> operands,
                         CodeMode mode, const std::uint8_t* bytes, Instruction& instruction) const {
   const Decoded decoded{.zydis = zydis, .operands = operands, .mode = mode};

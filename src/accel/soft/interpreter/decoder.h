@@ -28,6 +28,13 @@ class Decoder {
   /// instruction becomes one that raises #UD (#GP, if it is too long).
   DecodeStatus decode(std::span<const std::uint8_t> bytes, CodeMode mode, Instruction& instruction) const;
 
+  /// Decodes BYTES again, for who wants to see more than INSTRUCTION, which decode() made of them. False: it is one
+  /// that only faults.
+  bool accepts(std::span<const std::uint8_t> bytes, CodeMode mode, const Instruction& instruction,
+               ZydisDecodedInstruction& zydis, std::span<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands) const;
+  /// Do the operation tables have a row for it?
+  [[nodiscard]] static bool has_operation(ZydisMnemonic mnemonic);
+
  private:
   [[nodiscard]] Handler select(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOperand> operands,
                                CodeMode mode, const std::uint8_t* bytes, Instruction& instruction) const;

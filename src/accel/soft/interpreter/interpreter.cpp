@@ -15,6 +15,8 @@ Event exception(std::uint8_t vector) {
   return {.kind = EventKind::kException, .vector = vector, .has_error_code = false, .error_code = 0};
 }
 
+constexpr std::uint64_t kEndless = ~std::uint64_t{0};
+
 bool runs_past_segment(const Cpu& cpu, std::uint64_t bytes) {
   return cpu.rip + bytes - 1 > cpu.segment[x86::kCs].limit;
 }
@@ -22,12 +24,12 @@ bool runs_past_segment(const Cpu& cpu, std::uint64_t bytes) {
 }  // namespace
 
 StopReason Interpreter::run(std::uint64_t budget) {
-  remaining_ = budget == 0 ? ~std::uint64_t{0} : budget;
+  remaining_ = budget == 0 ? kEndless : budget;
   if (!cpu_.machine.ram.host_writes_are_marked()) cache_.reset();
   forget_stale_code();
   while (true) {
     try {
-      if (cpu_.attention.load(std::memory_order_relaxed)) {
+      if (cpu_.attention.requested()) {
         if (const StopReason reason = serve_attention(); reason != StopReason::kNone) return reason;
         continue;  // it may have finished an instruction for the sake of which a kick waits
       }
@@ -61,13 +63,12 @@ StopReason Interpreter::finish_instruction() {
 }
 
 StopReason Interpreter::serve_attention() {
-  // An exchange, so that what the flag stands for is looked at after it is cleared.
-  cpu_.attention.exchange(false, std::memory_order_acq_rel);
+  (void)cpu_.attention.take();
   cpu_.machine.rendezvous.safepoint();
   forget_stale_code();
   // An instruction whose access was answered is finished first: the answer cannot be asked for twice.
   if (!cpu_.bus.empty()) {
-    if (cpu_.kicked.load(std::memory_order_acquire)) cpu_.attention.store(true, std::memory_order_relaxed);
+    if (cpu_.kicked.load(std::memory_order_acquire)) cpu_.attention.request();
     return step();
   }
   return cpu_.kicked.exchange(false, std::memory_order_acq_rel) ? StopReason::kKick : StopReason::kNone;
@@ -77,6 +78,7 @@ StopReason Interpreter::serve_attention() {
 void Interpreter::forget_stale_code() {
   const std::uint64_t layout = cpu_.machine.ram.layout();
   if (std::exchange(memory_layout_, layout) != layout) cache_.reset();
+  if (translated_ != nullptr) translated_->look_for_host_writes();
 }
 
 bool Interpreter::accepts_interrupt() const {
@@ -129,12 +131,16 @@ StopReason Interpreter::run_blocks() {
   const std::uint64_t rip_mask = cpu.rip_mask;
   const CodeCache::Context context = cache_.context();
   std::uint64_t executed = 0;
+  // Translated instructions are not counted.
+  TranslatedCode* const translated = remaining_ >= kEndless / 2 ? translated_ : nullptr;
+  if (translated != nullptr) translated->begin();
   cpu.leave_block = false;
   try {
     do {
       std::uint64_t rip = cpu.rip;
       cpu.instruction_start = rip;
       const Block& block = cache_.at_rip(context);
+      if (translated != nullptr && translated->run(block)) continue;
       if (block.size > remaining_ - executed ||
           (context.mode != CodeMode::kLong64 && runs_past_segment(cpu, block.bytes))) {
         count(executed);
@@ -151,7 +157,7 @@ StopReason Interpreter::run_blocks() {
         ++current;
       } while (current != end && !cpu.leave_block);
       executed += static_cast<std::uint64_t>(current - first);
-    } while (!cpu.leave_block && executed < remaining_ && !cpu.attention.load(std::memory_order_relaxed));
+    } while (!cpu.leave_block && executed < remaining_ && !cpu.attention.requested());
   } catch (const Fault& fault) {
     count(executed);
     cpu.rip = cpu.instruction_start;

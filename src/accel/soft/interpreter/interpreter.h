@@ -8,6 +8,7 @@
 #include "accel/soft/interpreter/code_cache.h"
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/interpreter/native_stub.h"
+#include "accel/soft/interpreter/translated_code.h"
 
 namespace doppel::accel::soft {
 
@@ -27,6 +28,10 @@ class Interpreter {
   /// Finishes the instruction whose bus accesses were answered, and nothing else. kBus: it has another one; kNone:
   /// done.
   StopReason finish_instruction();
+
+  /// Has CODE run what it wants to, in run() without a budget; null: nothing.
+  void set_translated_code(TranslatedCode* code) { translated_ = code; }
+  [[nodiscard]] CodeCache& cache() { return cache_; }
 
   [[nodiscard]] const DebugExit& debug_exit() const { return debug_exit_; }
   [[nodiscard]] bool accepts_interrupt() const;
@@ -58,6 +63,7 @@ class Interpreter {
   Cpu& cpu_;
   NativeStubs stubs_;
   CodeCache cache_;
+  TranslatedCode* translated_ = nullptr;
   DebugExit debug_exit_;
   Statistics statistics_;
   std::uint64_t remaining_ = 0;

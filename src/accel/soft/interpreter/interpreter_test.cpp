@@ -145,7 +145,7 @@ TEST(InterpreterTest, HostBreakpointsOfBothKinds) {
 TEST(InterpreterTest, KickAndInterruptWindow) {
   TestCpu test(Mode::kLong64);
   test.cpu.kicked = true;
-  test.cpu.attention = true;
+  test.cpu.attention.request();
   EXPECT_EQ(test.run({0xeb, 0xfe}, 1000), StopReason::kKick);
   test.cpu.irq_window_wanted = true;
   EXPECT_EQ(test.run({kNop, 0xfb, kNop, kNop}, 1000), StopReason::kIrqWindow);  // STI

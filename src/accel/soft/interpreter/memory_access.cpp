@@ -106,7 +106,10 @@ void write_bus(Cpu& cpu, const Piece& piece, const std::byte* data) {
 void note_store(Cpu& cpu, const Piece& piece) {
   const TlbInfo& info = *piece.info;
   if (cpu.tlb.entry(cpu.mmu_index, info.linear).write_tag == info.linear) return;
-  if (info.slot->note_store(info.gpa)) cpu.leave_block = true;
+  if (info.slot->note_store(info.gpa)) {
+    cpu.leave_block = true;
+    cpu.machine.code_changed(cpu);
+  }
   set_tags(cpu, info);  // the next store needs no note, most likely
 }
 

@@ -262,7 +262,7 @@ TEST_F(MemoryAccessTest, SplitAtomicAccessesOfTwoProcessors) {
     processor.machine.rendezvous.enter();
     for (unsigned i = 0; i < kRounds; ++i) {
       processor.modify_linear<std::uint64_t>(kAddress, true, [](Place<std::uint64_t>& place) { ++place.value; });
-      if (processor.attention.exchange(false)) processor.machine.rendezvous.safepoint();
+      if (processor.attention.take()) processor.machine.rendezvous.safepoint();
     }
     processor.machine.rendezvous.leave();
   };

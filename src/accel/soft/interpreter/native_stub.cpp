@@ -58,6 +58,15 @@ bool is_supported(const Decoded& decoded) {
   return is_x87(zydis) || contains(kExtensions, zydis.meta.isa_ext);
 }
 
+}  // namespace
+
+bool is_register_extension(const ZydisDecodedInstruction& zydis) {
+  return host_has_encoding(zydis.encoding) && !is_x87(zydis) && zydis.meta.isa_ext != ZYDIS_ISA_EXT_MMX &&
+         contains(kExtensions, zydis.meta.isa_ext);
+}
+
+namespace {
+
 /// Moves, logic and the like: operands may be called floating-point, but nothing is calculated.
 constexpr std::array kWithoutMxcsr = {ZYDIS_CATEGORY_DATAXFER, ZYDIS_CATEGORY_LOGICAL_FP, ZYDIS_CATEGORY_BROADCAST,
                                       ZYDIS_CATEGORY_BLEND};

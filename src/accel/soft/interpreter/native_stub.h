@@ -20,6 +20,10 @@ namespace doppel::accel::soft {
 /// operating system and the decoder have them.
 x86::FeatureSet host_native_features();
 
+/// Is ZYDIS, which no operation table has a row for, one of the vector and bit manipulation instructions that work on
+/// general, vector and mask registers, flags and memory alone, and that this host has? x87 and MMX are none.
+bool is_register_extension(const ZydisDecodedInstruction& zydis);
+
 /// Makes and owns stubs; those of equal instructions are shared. One per vCPU, used on its thread.
 ///
 /// Stubs live until clear(). A guest can make up more instructions than there is room for, so whoever decodes asks

@@ -204,7 +204,10 @@ bool set_entry_bits(Cpu& cpu, Place64& place, bool wide, std::uint64_t bits) {
              : exchange_entry<std::uint32_t>(host, place.value, wanted)))
     return false;
   place.value = wanted;
-  if (place.slot->note_store(place.gpa)) cpu.leave_block = true;
+  if (place.slot->note_store(place.gpa)) {
+    cpu.leave_block = true;
+    cpu.machine.code_changed(cpu);
+  }
   return true;
 }
 
@@ -264,7 +267,7 @@ const TlbInfo& translate(Cpu& cpu, std::uint64_t linear, AccessKind kind) {
 void set_tags(Cpu& cpu, const TlbInfo& info) {
   if (info.slot == nullptr) return;
   TlbEntry& entry = cpu.tlb.entry(cpu.mmu_index, info.linear);
-  entry.addend = reinterpret_cast<std::uintptr_t>(info.slot->host(info.gpa)) - info.linear;
+  entry.host = reinterpret_cast<std::uintptr_t>(info.slot->host(info.gpa));
   if (info.rights.fetch) entry.fetch_tag = info.linear;
   // A page with a data breakpoint has its accesses looked at one by one.
   if (data_breakpoints_hit(cpu, info.linear, kPage, AccessKind::kWrite) != 0) return;

@@ -585,7 +585,7 @@ TEST_F(PagingTest, CodeIsNeverTakenForCurrentAfterAStore) {
   std::atomic<std::uint64_t> stored{0};  // by stores that are over
   std::atomic<unsigned long> decoded{0};
   const auto come_to_safepoint = [](Cpu& processor) {
-    if (processor.attention.exchange(false)) processor.machine.rendezvous.safepoint();
+    if (processor.attention.take()) processor.machine.rendezvous.safepoint();
   };
   std::thread thread([&] {
     const Inside inside(rig.machine.rendezvous);

@@ -63,7 +63,7 @@ Run run_of(Cpu& cpu, x86::SegmentName name, A offset, std::uint64_t most) {
   const std::uint64_t end = kWrite ? cpu.view[name].write_end : cpu.view[name].read_end;
   const std::uint64_t count = std::min(most, elements_in_reach<T, A>(cpu, end, offset, address));
   if (count == 0) return {};
-  auto* const first = reinterpret_cast<std::byte*>(address + entry.addend);
+  auto* const first = reinterpret_cast<std::byte*>(entry.host + address % kPageSize);
   return {.count = count, .lowest = goes_down(cpu) ? first - (count - 1) * sizeof(T) : first};
 }
 
@@ -175,7 +175,7 @@ struct Scas {
 /// Must something be looked after before the next element? A trap, an answered bus access, another thread's request,
 /// code that was written to.
 bool is_interrupted(const Cpu& cpu) {
-  return cpu.leave_block || cpu.pending_dr6 != 0 || !cpu.bus.empty() || cpu.attention.load(std::memory_order_relaxed);
+  return cpu.leave_block || cpu.pending_dr6 != 0 || !cpu.bus.empty() || cpu.attention.requested();
 }
 
 template <class Op, class A>

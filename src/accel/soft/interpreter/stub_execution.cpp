@@ -156,7 +156,7 @@ std::byte* place_of(Cpu& cpu, std::uint64_t address, std::uint64_t size) {
   const TlbEntry& entry = cpu.tlb.entry(cpu.mmu_index, address);
   const std::uint64_t tag = (address + (size - 1)) & ~std::uint64_t{0xfff};
   if ((kind == AccessKind::kWrite ? entry.write_tag : entry.read_tag) != tag) return nullptr;
-  return reinterpret_cast<std::byte*>(address + entry.addend);
+  return reinterpret_cast<std::byte*>(entry.host + address % x86::kPageSize);
 }
 
 /// The same, having tried harder.

@@ -4,7 +4,9 @@
 
 namespace doppel::accel::soft {
 
-Tlb::Tlb() = default;
+Tlb::Tlb() {
+  for (unsigned at = 0; at < kMmuIndexes * kEntries; ++at) clear_entry(at);
+}
 
 template <class Visit>
 void Tlb::for_each_used(Visit visit) {
@@ -12,14 +14,19 @@ void Tlb::for_each_used(Visit visit) {
     for (unsigned i = 0; i < list->count; ++i) visit(list->positions[i]);
 }
 
+void Tlb::clear_entry(unsigned position) {
+  const std::uint64_t none = no_tag(position);
+  entry_at(position) = {.read_tag = none, .write_tag = none, .fetch_tag = none, .host = 0};
+}
+
 void Tlb::clear(unsigned position) {
-  entry_at(position) = TlbEntry{};
-  info_[position].linear = TlbEntry::kNoTag;
+  clear_entry(position);
+  info_[position].linear = TlbInfo::kNone;
 }
 
 const TlbInfo& Tlb::insert(MmuIndex index, const TlbInfo& info) {
   const unsigned at = position(index, info.linear);
-  entry_at(at) = TlbEntry{};
+  clear_entry(at);
   info_[at] = info;
   (info.global ? global_ : local_).add(at);
   if (info.size_shift > 12) {
@@ -41,6 +48,7 @@ void Tlb::flush_all() {
   }
   large_first_ = ~std::uint64_t{0};
   large_last_ = 0;
+  code_.flush_all();
   ++generation_;
 }
 
@@ -51,6 +59,7 @@ void Tlb::flush_non_global() {
     if (!info_[at].global) clear(at);
   }
   local_.count = 0;
+  code_.flush_non_global();
   ++generation_;
 }
 
@@ -60,22 +69,25 @@ void Tlb::flush_page(std::uint64_t linear) {
     const unsigned at = position(static_cast<MmuIndex>(index), page);
     if (info_[at].linear == page) clear(at);
   }
-  if (linear >= large_first_ && linear <= large_last_)
+  code_.flush_page(linear);
+  if (linear >= large_first_ && linear <= large_last_) {
+    code_.flush_all();
     for_each_used([&](unsigned at) {
       const TlbInfo& info = info_[at];
       if (info.size_shift > 12 && (info.linear ^ linear) >> info.size_shift == 0) clear(at);
     });
+  }
   ++generation_;
 }
 
 void Tlb::drop_writes(std::uint64_t gpa) {
   for_each_used([&](unsigned at) {
-    if (info_[at].gpa == gpa) entry_at(at).write_tag = TlbEntry::kNoTag;
+    if (info_[at].gpa == gpa) entry_at(at).write_tag = no_tag(at);
   });
 }
 
 void Tlb::drop_all_writes() {
-  for_each_used([&](unsigned at) { entry_at(at).write_tag = TlbEntry::kNoTag; });
+  for_each_used([&](unsigned at) { entry_at(at).write_tag = no_tag(at); });
 }
 
 }  // namespace doppel::accel::soft

@@ -3,29 +3,28 @@
 // ado. TlbInfo beside it is the translation itself, so that accesses which need more than that (stores to be noted,
 // MMIO, data breakpoints) are spared the walk through the page tables.
 //
-// An entry's tag is the page's linear address where the access is allowed just so, else kNoTag. A page whose stores
-// must be noted (it holds code, or its dirty bit is to be set) has no write tag; memory that is no RAM has no tags.
-// Large pages are entered 4 KiB at a time.
+// An entry's tag is the page's linear address where the access is allowed just so, else that of a page which is not
+// canonical and would stand in another entry. A page whose stores must be noted (it holds code, or its dirty bit is to
+// be set) has no write tag; memory that is no RAM has no tags. Large pages are entered 4 KiB at a time.
+//
+// Translated code indexes the entries itself, by their size and their members' offsets.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 
+#include "accel/soft/mmu/itlb.h"
+#include "accel/soft/mmu/mmu_index.h"
 #include "accel/soft/runtime/guest_ram.h"
 
 namespace doppel::accel::soft {
 
-/// Whose rights an access has. kSupervisorAc: SMAP is off or suspended by EFLAGS.AC.
-enum class MmuIndex : std::uint8_t { kSupervisor, kUser, kSupervisorAc };
-inline constexpr unsigned kMmuIndexes = 3;
-
 struct alignas(32) TlbEntry {
-  static constexpr std::uint64_t kNoTag = ~std::uint64_t{0};
-  std::uint64_t read_tag = kNoTag;
-  std::uint64_t write_tag = kNoTag;
-  std::uint64_t fetch_tag = kNoTag;
-  std::uintptr_t addend = 0;  // host address minus linear address
+  std::uint64_t read_tag = 0;
+  std::uint64_t write_tag = 0;
+  std::uint64_t fetch_tag = 0;
+  std::uintptr_t host = 0;  // address of the page
 };
 
 /// What a view may do with a page.
@@ -37,9 +36,10 @@ struct PageRights {
 };
 
 struct TlbInfo {
-  std::uint64_t linear = TlbEntry::kNoTag;  // of the page; kNoTag: nothing here
-  std::uint64_t gpa = 0;                    // of the page
-  RamSlot* slot = nullptr;                  // null: no RAM there
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+  std::uint64_t linear = kNone;  // of the page; kNone: nothing here
+  std::uint64_t gpa = 0;         // of the page
+  RamSlot* slot = nullptr;       // null: no RAM there
   PageRights rights;
   bool global = false;
   std::uint8_t size_shift = 12;  // of the mapping that it is part of
@@ -66,6 +66,10 @@ class Tlb {
 
   /// Counts flushes: what was derived from an older generation's translations is to be looked up again.
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
+  /// The pages that translated code may be entered at. Flushed along with the rest.
+  [[nodiscard]] Itlb& code() { return code_; }
+  [[nodiscard]] const Itlb& code() const { return code_; }
+  [[nodiscard]] const TlbEntry* entries(MmuIndex index) const { return entries_[static_cast<unsigned>(index)].data(); }
 
   void flush_all();
   void flush_non_global();
@@ -94,6 +98,12 @@ class Tlb {
     return static_cast<unsigned>(index) * kEntries + static_cast<unsigned>((linear >> 12U) % kEntries);
   }
   [[nodiscard]] TlbEntry& entry_at(unsigned position) { return entries_[position / kEntries][position % kEntries]; }
+  /// A tag that no address which comes by POSITION can have.
+  static std::uint64_t no_tag(unsigned position) {
+    constexpr std::uint64_t kNotCanonical = std::uint64_t{1} << 63U;
+    return kNotCanonical | std::uint64_t{(position ^ kEntries / 2) % kEntries} << 12U;
+  }
+  void clear_entry(unsigned position);
   void clear(unsigned position);
   template <class Visit>
   void for_each_used(Visit visit);
@@ -102,6 +112,7 @@ class Tlb {
   std::array<TlbInfo, std::size_t{kMmuIndexes} * kEntries> info_;
   List local_;
   List global_;
+  Itlb code_;
   std::uint64_t large_first_ = ~std::uint64_t{0};  // hull of the large pages that were entered
   std::uint64_t large_last_ = 0;
   std::uint32_t generation_ = 0;

@@ -25,6 +25,10 @@ class CodeMemory {
   /// Puts CODE, which must not care where it is, at the next 16-byte boundary and returns where it may be executed;
   /// null if there is no room.
   [[nodiscard]] const std::byte* append(std::span<const std::uint8_t> code);
+  /// For generators that place code themselves instead: the same bytes, to be written and to be executed.
+  [[nodiscard]] std::byte* writable() const { return writable_; }
+  [[nodiscard]] const std::byte* executable() const { return executable_; }
+
   /// Forgets everything. No thread may be inside, and none may get there again.
   void clear();
 

@@ -127,6 +127,13 @@ RamSlot* GuestRam::by_number(unsigned slot) const {
   return nullptr;
 }
 
+std::uint64_t GuestRam::host_writes() const {
+  std::uint64_t sum = 0;
+  for (const auto& [address, slot] : by_address_)
+    if (slot->slot().dirty != nullptr) sum += slot->slot().dirty->first_marks(memory::DirtyClient::kCode);
+  return sum;
+}
+
 RamSlot* GuestRam::find_slow(std::uint64_t gpa) const {
   auto next = by_address_.upper_bound(gpa);
   if (next == by_address_.begin()) return nullptr;

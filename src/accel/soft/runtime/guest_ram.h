@@ -86,6 +86,8 @@ class GuestRam {
   }
   [[nodiscard]] RamSlot* by_number(unsigned slot) const;
   [[nodiscard]] bool host_writes_are_marked() const { return all_marked_; }
+  /// Moves on with the host's first write to a page since it was decoded from. Others move it too.
+  [[nodiscard]] std::uint64_t host_writes() const;
   /// Moves on with every slot that comes, goes, moves or gets another bitmap: RamSlots and marks found before may be
   /// gone, and page versions start anew.
   [[nodiscard]] std::uint64_t layout() const { return layout_; }

@@ -4,7 +4,9 @@
 #include <ucontext.h>
 
 #include <array>
+#include <cstddef>
 #include <mutex>
+#include <vector>
 
 namespace doppel::accel::soft {
 
@@ -32,6 +34,15 @@ bool take(const ucontext_t& context, HostFaultSlot& slot) {
   return true;
 }
 
+/// The stack pointer is none of the host's there: nothing of it may be used.
+bool take_generated(const ucontext_t& context, const siginfo_t& info, HostFaultSlot& slot) {
+  const auto rip = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RIP]);
+  if (slot.generated == nullptr || rip < slot.generated->begin || rip >= slot.generated->end) return false;
+  if (context.uc_mcontext.gregs[REG_TRAPNO] == kPageFaultTrap && info.si_addr != nullptr) return false;
+  slot.fault_at = rip;
+  return true;
+}
+
 void pass_on(int signal, siginfo_t* info, void* context) {
   const struct sigaction& previous = previous_action(signal);
   if ((previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(signal, info, context);
@@ -49,6 +60,10 @@ void handle(int signal, siginfo_t* info, void* context) {
     machine->uc_mcontext.gregs[REG_RIP] = static_cast<greg_t>(host_fault_slot.guarded->resume);
     return;
   }
+  if (info->si_code > 0 && take_generated(*machine, *info, host_fault_slot)) {
+    machine->uc_mcontext.gregs[REG_RIP] = static_cast<greg_t>(host_fault_slot.generated->resume);
+    return;
+  }
   pass_on(signal, info, context);
 }
 
@@ -61,7 +76,33 @@ void handle(int signal, siginfo_t* info, void* context) {
       "jmp %P0" ::"i"(handle));
 }
 
+/// A thread's stack for signal handlers, unless it has one.
+class SignalStack {
+ public:
+  SignalStack() {
+    stack_t present{};
+    if (::sigaltstack(nullptr, &present) != 0 || (present.ss_flags & SS_DISABLE) == 0) return;
+    const stack_t fresh{.ss_sp = memory_.data(), .ss_flags = 0, .ss_size = memory_.size()};
+    installed_ = ::sigaltstack(&fresh, nullptr) == 0;
+  }
+  ~SignalStack() {
+    const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+    if (installed_) ::sigaltstack(&none, nullptr);
+  }
+  SignalStack(const SignalStack&) = delete;
+  SignalStack& operator=(const SignalStack&) = delete;
+
+ private:
+  static constexpr std::size_t kSize = std::size_t{64} << 10U;  // bytes; AVX-512 state takes 3 KiB of them
+  std::vector<std::byte> memory_ = std::vector<std::byte>(kSize);
+  bool installed_ = false;
+};
+
 }  // namespace
+
+void use_signal_stack() {
+  thread_local const SignalStack stack;
+}
 
 void install_host_fault_handlers() {
   static std::once_flag once;

@@ -17,9 +17,19 @@ struct GuardedInstruction {
 
 inline constexpr int kNoTrap = -1;
 
+/// Code of which any instruction may raise an exception (#PF only at address 0, which is how it polls); then execution
+/// goes on at RESUME.
+struct GeneratedCode {
+  std::uintptr_t begin = 0;
+  std::uintptr_t end = 0;
+  std::uintptr_t resume = 0;
+};
+
 /// What the signal handlers find out from. One for each thread; a handler can use nothing else.
 struct HostFaultSlot {
   const GuardedInstruction* guarded = nullptr;  // the one that this thread may be about to execute
+  const GeneratedCode* generated = nullptr;     // that this thread is in
+  std::uintptr_t fault_at = 0;                  // the instruction there that raised an exception
   int trap = kNoTrap;                           // the host's vector, set by the handler (SDM 3A table 6-1)
 };
 extern constinit thread_local HostFaultSlot host_fault_slot;
@@ -27,5 +37,8 @@ extern constinit thread_local HostFaultSlot host_fault_slot;
 /// Installs handlers for SIGFPE, SIGSEGV, SIGBUS and SIGILL in front of those there are. Once per process; again is
 /// harmless.
 void install_host_fault_handlers();
+/// Has this thread's signal handlers run on a stack of their own, which generated code needs. Once per thread; again is
+/// cheap and harmless.
+void use_signal_stack();
 
 }  // namespace doppel::accel::soft

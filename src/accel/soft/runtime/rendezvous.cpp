@@ -4,12 +4,12 @@
 
 namespace doppel::accel::soft {
 
-void Rendezvous::add(std::atomic<bool>& attention) {
+void Rendezvous::add(Attention& attention) {
   const std::scoped_lock lock(mutex_);
   attention_.push_back(&attention);
 }
 
-void Rendezvous::remove(std::atomic<bool>& attention) {
+void Rendezvous::remove(Attention& attention) {
   const std::scoped_lock lock(mutex_);
   std::erase(attention_, &attention);
 }
@@ -39,7 +39,7 @@ void Rendezvous::begin_exclusive(bool inside) {
   // Those whom the last one kept waiting come first, else two vCPUs that stop the world in turns would starve the rest.
   changed_.wait(lock, [this] { return entering_ == 0; });
   stopping_.store(true, std::memory_order_release);
-  for (std::atomic<bool>* attention : attention_) attention->store(true, std::memory_order_release);
+  for (Attention* attention : attention_) attention->request();
   changed_.wait(lock, [this] { return inside_ == 0; });
 }
 

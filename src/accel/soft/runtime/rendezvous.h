@@ -8,15 +8,17 @@
 #include <mutex>
 #include <vector>
 
+#include "accel/soft/runtime/attention.h"
+
 namespace doppel::accel::soft {
 
 /// Any thread may call exclusive(); the rest is a vCPU thread's. A vCPU "is inside" between enter() and leave() and
-/// must then call safepoint() soon after its attention flag is set (clear the flag first).
+/// must then call safepoint() soon after its attention is requested (clear the request first).
 class Rendezvous {
  public:
-  /// ATTENTION is set whenever the vCPU that owns it must come to a safepoint.
-  void add(std::atomic<bool>& attention);
-  void remove(std::atomic<bool>& attention);
+  /// ATTENTION is requested whenever the vCPU that owns it must come to a safepoint.
+  void add(Attention& attention);
+  void remove(Attention& attention);
 
   /// Waits while somebody has exclusive use.
   void enter();
@@ -51,7 +53,7 @@ class Rendezvous {
   unsigned inside_ = 0;
   unsigned entering_ = 0;  // in enter()
   std::atomic<bool> stopping_{false};
-  std::vector<std::atomic<bool>*> attention_;
+  std::vector<Attention*> attention_;
 };
 
 /// Inside for as long as it lives. What other vCPUs may change while the world stands still, such as this vCPU's TLB,

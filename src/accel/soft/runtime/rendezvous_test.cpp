@@ -35,7 +35,7 @@ class Resident {
     inside_ = true;
     while (!done_) {
       ++rounds_;
-      if (!attention_.exchange(false)) continue;
+      if (!attention_.take()) continue;
       inside_ = false;
       rendezvous_.safepoint();
       inside_ = true;
@@ -45,7 +45,7 @@ class Resident {
   }
 
   Rendezvous& rendezvous_;
-  std::atomic<bool> attention_{false};
+  Attention attention_;
   std::atomic<bool> done_{false};
   std::atomic<bool> inside_{false};
   std::atomic<unsigned long> rounds_{0};
@@ -65,7 +65,7 @@ TEST(Rendezvous, WithNobodyInside) {
 
 TEST(Rendezvous, OnlyOneInside) {
   Rendezvous rendezvous;
-  std::atomic<bool> attention{false};
+  Attention attention;
   rendezvous.add(attention);
   rendezvous.enter();
   bool ran = false;
@@ -102,7 +102,7 @@ TEST(Rendezvous, InitiatorsInsideAndOutsideDoNotBlockEachOther) {
   constexpr unsigned kRounds = 300;
   std::uint64_t plain = 0;  // guarded by exclusive use alone: for TSan, and for the sum
   std::vector<std::thread> threads;
-  std::array<std::atomic<bool>, kThreads> attention{};
+  std::array<Attention, kThreads> attention{};
   for (auto& flag : attention) rendezvous.add(flag);
   for (unsigned i = 0; i < kThreads; ++i)
     threads.emplace_back([&, i] {
@@ -110,7 +110,7 @@ TEST(Rendezvous, InitiatorsInsideAndOutsideDoNotBlockEachOther) {
       if (inside) rendezvous.enter();
       for (unsigned round = 0; round < kRounds; ++round) {
         rendezvous.exclusive(inside, [&] { ++plain; });
-        if (inside && attention[i].exchange(false)) rendezvous.safepoint();
+        if (inside && attention[i].take()) rendezvous.safepoint();
       }
       if (inside) rendezvous.leave();
     });
@@ -136,14 +136,14 @@ TEST(Rendezvous, NobodyStarves) {
 
 TEST(Rendezvous, EveryRegisteredFlagIsSet) {
   Rendezvous rendezvous;
-  std::atomic<bool> first{false};
-  std::atomic<bool> second{false};
+  Attention first;
+  Attention second;
   rendezvous.add(first);
   rendezvous.add(second);
   rendezvous.remove(second);
   rendezvous.exclusive(false, [] {});
-  EXPECT_TRUE(first.load());
-  EXPECT_FALSE(second.load());
+  EXPECT_TRUE(first.requested());
+  EXPECT_FALSE(second.requested());
 }
 
 }  // namespace

@@ -1,0 +1,556 @@
+#include "accel/soft/translator/emitter.h"
+
+#include <xbyak/xbyak.h>
+
+#include <bit>
+#include <limits>
+#include <vector>
+
+#include "accel/soft/translator/reencode.h"
+
+namespace doppel::accel::soft {
+
+namespace {
+
+constexpr unsigned kR14 = 14;
+constexpr unsigned kR15 = 15;
+constexpr unsigned kJumpHashShift = 12;
+
+bool fits_signed_32(std::uint64_t value) {
+  return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(value))) == value;
+}
+
+}  // namespace
+
+std::size_t jump_cache_index(std::uint64_t linear) {
+  return (linear + std::rotr(linear, kJumpHashShift)) % kJumpCacheEntries;
+}
+
+class Emitter::Generator : public Xbyak::CodeGenerator {
+ public:
+  Generator(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate)
+      : CodeGenerator(capacity, writable), cpu_(cpu), state_(state), gate_(gate) {}
+
+  void emit(const BlockPlan& plan, const JumpCacheEntry* jump_cache, Cursors& cursors, Translation& translation);
+  void patch(std::uint32_t site, std::uint32_t target) {
+    const std::size_t at = getSize();
+    setSize(site);
+    dd(target - (site + 4));
+    setSize(at);
+  }
+
+ private:
+  enum class Access : std::uint8_t { kRead, kWrite };
+
+  /// A jump in the hot part to a stub that is yet to be emitted.
+  struct Fixup {
+    std::uint32_t site = 0;
+    ExitKind kind = ExitKind::kInterpret;
+    std::uint32_t id = 0;
+    bool reload_rcx = false;
+  };
+
+  // One block.
+  void guard();
+  void instruction(std::size_t number);
+  void body();
+  void stubs();
+
+  // Instructions.
+  void interpret();
+  void verbatim();
+  void memory();
+  void push_operand();
+  void pop_register();
+  void leave();
+  void jump();
+  void jump_if();
+  void jump_counter();
+  void call();
+  void return_();
+  void jump_indirect();
+  void call_indirect();
+
+  // Their parts.
+  void poll_if_backward(std::uint64_t target);
+  void poll();
+  void effective_address();
+  void look_up(Access access, unsigned size);
+  void look_up_dead_flags(Access access, unsigned size);
+  void look_up_live_flags(Access access, unsigned size);
+  void load_target();
+  void probe_jump_cache();
+  void jump_through_cache();
+  void store_constant(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch);
+  void link_to(std::uint64_t target);
+  void jump_to_stub(ExitKind kind, std::uint32_t id, bool reload_rcx);
+  void raw(std::span<const std::uint8_t> bytes) {
+    for (const std::uint8_t value : bytes) db(value);
+  }
+  void load_spilled(unsigned number) { mov(Xbyak::Reg64(static_cast<int>(number)), qword[at(cpu_.gpr[number])]); }
+  void store_spilled(unsigned number) { mov(qword[at(cpu_.gpr[number])], Xbyak::Reg64(static_cast<int>(number))); }
+
+  template <class T>
+  static Xbyak::RegExp at(const T& place) {
+    return Xbyak::RegExp(reinterpret_cast<std::size_t>(&place));
+  }
+  [[nodiscard]] std::uint32_t position() const { return static_cast<std::uint32_t>(getSize()); }
+  [[nodiscard]] std::uint32_t interpret_id() const {
+    return translation_->id << Translation::kInstructionBits | static_cast<std::uint32_t>(number_);
+  }
+  [[nodiscard]] bool flags_live() const { return planned_->flags_before != 0; }
+
+  const Cpu& cpu_;
+  const GateState& state_;
+  const GateCode& gate_;
+
+  // The block at work.
+  const BlockPlan* plan_ = nullptr;
+  const JumpCacheEntry* jump_cache_ = nullptr;
+  Translation* translation_ = nullptr;
+  const PlannedInstruction* planned_ = nullptr;
+  std::size_t number_ = 0;
+  bool falls_through_ = true;
+  std::vector<Fixup> fixups_;
+};
+
+void Emitter::Generator::emit(const BlockPlan& plan, const JumpCacheEntry* jump_cache, Cursors& cursors,
+                              Translation& translation) {
+  plan_ = &plan;
+  jump_cache_ = jump_cache;
+  translation_ = &translation;
+  fixups_.clear();
+  setSize(cursors.hot);
+  translation.guarded_entry = position();
+  guard();
+  translation.entry = position();
+  falls_through_ = true;
+  for (std::size_t i = 0; i < plan.instructions.size(); ++i) instruction(i);
+  if (falls_through_) link_to(plan.instructions.back().next_rip());
+  translation.falls_through = falls_through_;
+  translation.end = position();
+  cursors.hot = getSize();
+  setSize(cursors.cold);
+  stubs();
+  cursors.cold = getSize();
+}
+
+/// Is this linear page still the one that the code was made for?
+void Emitter::Generator::guard() {
+  const auto place = at(cpu_.tlb.code().number(translation_->key.mmu_index, translation_->key.linear));
+  const auto number = translation_->page_number;
+  if (plan_->instructions.front().flags_before == 0) {
+    cmp(dword[place], number);
+    db(0x0f);
+    db(0x85);  // JNE
+    jump_to_stub(ExitKind::kGuard, translation_->id, false);
+    return;
+  }
+  Xbyak::Label ok;
+  mov(qword[at(state_.rcx)], rcx);
+  mov(ecx, dword[place]);
+  lea(rcx, ptr[rcx - number]);
+  jrcxz(ok);
+  db(0xe9);
+  jump_to_stub(ExitKind::kGuard, translation_->id, true);
+  L(ok);
+  mov(rcx, qword[at(state_.rcx)]);
+}
+
+void Emitter::Generator::instruction(std::size_t number) {
+  number_ = number;
+  planned_ = &plan_->instructions[number];
+  const std::uint32_t begin = position();
+  body();
+  translation_->instructions.push_back(
+      {.begin = begin,
+       .end = position(),
+       .offset = static_cast<std::uint16_t>(planned_->rip - translation_->key.linear)});
+}
+
+void Emitter::Generator::body() {
+  switch (planned_->action) {
+    case Action::kInterpret: return interpret();
+    case Action::kVerbatim: return verbatim();
+    case Action::kMemory: return memory();
+    case Action::kAddress: {
+      const std::uint64_t address = planned_->next_rip() + static_cast<std::uint64_t>(planned_->instruction->disp);
+      const unsigned reg = planned_->instruction->reg / 8;
+      const std::uint64_t masked = address & kAddressMasks[planned_->instruction->address_size];
+      if (planned_->instruction->operand_size == 2) return interpret();
+      if (planned_->instruction->operand_size == 4)
+        mov(Xbyak::Reg32(static_cast<int>(reg)), static_cast<std::uint32_t>(masked));
+      else
+        mov(Xbyak::Reg64(static_cast<int>(reg)), masked);
+      if (reg >= kR14) store_spilled(reg);
+      return;
+    }
+    case Action::kNothing: return;
+    case Action::kPush: return push_operand();
+    case Action::kPop: return pop_register();
+    case Action::kLeave: return leave();
+    case Action::kJump: return jump();
+    case Action::kJumpIf: return jump_if();
+    case Action::kJumpCounter: return jump_counter();
+    case Action::kCall: return call();
+    case Action::kReturn: return return_();
+    case Action::kJumpIndirect: return jump_indirect();
+    case Action::kCallIndirect: return call_indirect();
+  }
+}
+
+void Emitter::Generator::stubs() {
+  for (const Fixup& fixup : fixups_) {
+    const std::uint32_t stub = position();
+    if (fixup.reload_rcx) mov(rcx, qword[at(state_.rcx)]);
+    mov(r14d, fixup.id);
+    switch (fixup.kind) {
+      case ExitKind::kInterpret: Xbyak::CodeGenerator::jmp(gate_.exit_interpret); break;
+      case ExitKind::kLink: Xbyak::CodeGenerator::jmp(gate_.exit_link); break;
+      default: Xbyak::CodeGenerator::jmp(gate_.exit_guard); break;
+    }
+    patch(fixup.site, stub);
+    if (fixup.kind == ExitKind::kLink) translation_->link.at(fixup.id & 1U).stub = stub;
+  }
+}
+
+/// Behind the opcode of a near jump.
+void Emitter::Generator::jump_to_stub(ExitKind kind, std::uint32_t id, bool reload_rcx) {
+  fixups_.push_back({.site = position(), .kind = kind, .id = id, .reload_rcx = reload_rcx});
+  dd(0);
+}
+
+void Emitter::Generator::interpret() {
+  mov(r14d, interpret_id());
+  Xbyak::CodeGenerator::jmp(gate_.exit_interpret);
+}
+
+void Emitter::Generator::verbatim() {
+  if (planned_->used.r14) load_spilled(kR14);
+  if (planned_->used.r15) load_spilled(kR15);
+  // LEA's address is no operand that counts as used.
+  const Instruction& i = *planned_->instruction;
+  if (i.has_memory)
+    for (const unsigned reg : {i.base / 8U, i.index / 8U})
+      if (reg == kR14 || reg == kR15) load_spilled(reg);
+  raw(planned_->bytes);
+  if (planned_->written.r14) store_spilled(kR14);
+  if (planned_->written.r15) store_spilled(kR15);
+}
+
+void Emitter::Generator::memory() {
+  effective_address();
+  look_up(planned_->writes_memory ? Access::kWrite : Access::kRead, planned_->memory_size);
+  HostOperand operand = HostOperand::kR14PlusR15;
+  if (planned_->used.r14) {
+    lea(r15, ptr[r14 + r15]);
+    load_spilled(kR14);
+    operand = HostOperand::kR15;
+  } else if (planned_->used.r15) {
+    lea(r14, ptr[r14 + r15]);
+    load_spilled(kR15);
+    operand = HostOperand::kR14;
+  }
+  raw(reencode(planned_->zydis, planned_->bytes, operand).span());
+  if (planned_->written.r14) store_spilled(kR14);
+  if (planned_->written.r15) store_spilled(kR15);
+}
+
+void Emitter::Generator::push_operand() {
+  lea(r14, ptr[rsp - 8]);
+  look_up(Access::kWrite, 8);
+  const Instruction& i = *planned_->instruction;
+  const unsigned reg = i.rm / 8;
+  if (i.rm == kZeroRegister) {
+    mov(qword[r14 + r15], i.imm);
+  } else if (reg >= kR14) {
+    lea(r14, ptr[r14 + r15]);
+    mov(r15, qword[at(cpu_.gpr[reg])]);
+    mov(qword[r14], r15);
+  } else {
+    mov(qword[r14 + r15], Xbyak::Reg64(static_cast<int>(reg)));
+  }
+  lea(rsp, ptr[rsp - 8]);
+}
+
+void Emitter::Generator::pop_register() {
+  mov(r14, rsp);
+  look_up(Access::kRead, 8);
+  const unsigned reg = planned_->instruction->rm / 8;
+  if (reg >= kR14) {
+    mov(r14, qword[r14 + r15]);
+    mov(qword[at(cpu_.gpr[reg])], r14);
+    lea(rsp, ptr[rsp + 8]);
+  } else if (reg == x86::kRsp) {
+    mov(rsp, qword[r14 + r15]);
+  } else {
+    mov(Xbyak::Reg64(static_cast<int>(reg)), qword[r14 + r15]);
+    lea(rsp, ptr[rsp + 8]);
+  }
+}
+
+void Emitter::Generator::leave() {
+  mov(r14, rbp);
+  look_up(Access::kRead, 8);
+  mov(r14, qword[r14 + r15]);
+  lea(rsp, ptr[rbp + 8]);
+  mov(rbp, r14);
+}
+
+// --- Branches ---
+
+/// Each loop has a branch backwards, a return or an indirect branch in it. A poll comes before its instruction has
+/// done anything.
+void Emitter::Generator::poll_if_backward(std::uint64_t target) {
+  if (target <= planned_->rip) poll();
+}
+
+void Emitter::Generator::poll() {
+  mov(r14, qword[at(cpu_.attention)]);
+  movzx(r14d, byte[r14]);
+}
+
+void Emitter::Generator::link_to(std::uint64_t target) {
+  db(0xe9);
+  const unsigned n = translation_->links++;
+  translation_->link.at(n) = {.target = target, .site = position()};
+  jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, false);
+}
+
+void Emitter::Generator::jump() {
+  const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
+  poll_if_backward(target);
+  link_to(target);
+  falls_through_ = false;
+}
+
+void Emitter::Generator::jump_if() {
+  const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
+  poll_if_backward(target);
+  db(0x0f);
+  db(0x80 | (planned_->zydis.opcode & 0xf));
+  const unsigned n = translation_->links++;
+  translation_->link.at(n) = {.target = target, .site = position()};
+  jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, false);
+  link_to(planned_->next_rip());
+  falls_through_ = false;
+}
+
+/// Those have short displacements alone.
+void Emitter::Generator::jump_counter() {
+  constexpr unsigned kNearJump = 5;  // bytes
+  const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
+  poll_if_backward(target);
+  if (planned_->instruction->address_size == 4) db(0x67);
+  db(planned_->zydis.opcode);
+  db(kNearJump);
+  link_to(planned_->next_rip());
+  link_to(target);
+  falls_through_ = false;
+}
+
+void Emitter::Generator::call() {
+  const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
+  poll_if_backward(target);
+  lea(r14, ptr[rsp - 8]);
+  look_up(Access::kWrite, 8);
+  if (fits_signed_32(planned_->next_rip())) {
+    mov(qword[r14 + r15], planned_->next_rip());
+  } else {
+    lea(r14, ptr[r14 + r15]);
+    mov(r15, planned_->next_rip());
+    mov(qword[r14], r15);
+  }
+  lea(rsp, ptr[rsp - 8]);
+  link_to(target);
+  falls_through_ = false;
+}
+
+void Emitter::Generator::return_() {
+  poll();
+  mov(r14, rsp);
+  look_up(Access::kRead, 8);
+  mov(r14, qword[r14 + r15]);
+  probe_jump_cache();
+  mov(rcx, qword[at(state_.rcx)]);
+  lea(rsp, ptr[rsp + 8 + planned_->instruction->imm]);
+  jump_through_cache();
+}
+
+void Emitter::Generator::jump_indirect() {
+  poll();
+  load_target();
+  probe_jump_cache();
+  mov(rcx, qword[at(state_.rcx)]);
+  jump_through_cache();
+}
+
+/// Nothing is stored before it is known where the branch goes: else the whole instruction is interpreted.
+void Emitter::Generator::call_indirect() {
+  poll();
+  load_target();
+  mov(qword[at(state_.target)], r14);
+  lea(r14, ptr[rsp - 8]);
+  look_up(Access::kWrite, 8);
+  lea(r14, ptr[r14 + r15]);
+  mov(qword[at(state_.slot)], r14);
+  mov(r14, qword[at(state_.target)]);
+  probe_jump_cache();
+  mov(rcx, qword[at(state_.slot)]);
+  store_constant(Xbyak::RegExp(rcx), planned_->next_rip(), r14);
+  mov(rcx, qword[at(state_.rcx)]);
+  lea(rsp, ptr[rsp - 8]);
+  jump_through_cache();
+}
+
+void Emitter::Generator::store_constant(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch) {
+  if (fits_signed_32(value)) {
+    mov(qword[place], value);
+    return;
+  }
+  mov(scratch, value);
+  mov(qword[place], scratch);
+}
+
+/// R14 becomes the target of an indirect branch.
+void Emitter::Generator::load_target() {
+  const Instruction& i = *planned_->instruction;
+  if (i.has_memory) {
+    effective_address();
+    look_up(Access::kRead, 8);
+    mov(r14, qword[r14 + r15]);
+  } else {
+    const unsigned reg = i.rm / 8;
+    if (reg >= kR14)
+      mov(r14, qword[at(cpu_.gpr[reg])]);
+    else
+      mov(r14, Xbyak::Reg64(static_cast<int>(reg)));
+  }
+}
+
+/// Goes on with R15 = index * 2 if the linear address R14 is there, RCX then being saved; else interprets.
+void Emitter::Generator::probe_jump_cache() {
+  Xbyak::Label hit;
+  rorx(r15, r14, kJumpHashShift);
+  lea(r15, ptr[r15 + r14]);
+  pext(r15, r15, qword[at(state_.jump_cache_mask)]);
+  mov(qword[at(state_.rcx)], rcx);
+  lea(r15, ptr[r15 + r15]);
+  mov(rcx, qword[r15 * 8 + reinterpret_cast<std::size_t>(&jump_cache_->inverted_linear)]);
+  lea(rcx, ptr[rcx + r14 + 1]);
+  jrcxz(hit);
+  db(0xe9);
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), true);
+  L(hit);
+}
+
+void Emitter::Generator::jump_through_cache() {
+  Xbyak::CodeGenerator::jmp(qword[r15 * 8 + reinterpret_cast<std::size_t>(&jump_cache_->code)]);
+  falls_through_ = false;
+}
+
+// --- Memory operands ---
+
+/// R14 becomes the operand's linear address.
+void Emitter::Generator::effective_address() {
+  const Instruction& i = *planned_->instruction;
+  const bool narrow = i.address_size == 4;
+  const bool has_index = i.index != kZeroRegister;
+  if (i.base == kRipRegister || (i.base == kZeroRegister && !has_index)) {
+    const std::uint64_t base = i.base == kRipRegister ? planned_->next_rip() : 0;
+    mov(r14, (base + static_cast<std::uint64_t>(i.disp)) & kAddressMasks[i.address_size]);
+  } else {
+    Xbyak::RegExp sum(static_cast<std::size_t>(i.disp));
+    if (i.base != kZeroRegister) {
+      unsigned base = i.base / 8;
+      if (base >= kR14) {
+        mov(r14, qword[at(cpu_.gpr[base])]);
+        base = kR14;
+      }
+      sum = Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(base))) + static_cast<std::size_t>(i.disp);
+    }
+    if (has_index) {
+      unsigned index = i.index / 8;
+      if (index >= kR14) {
+        mov(r15, qword[at(cpu_.gpr[index])]);
+        index = kR15;
+      }
+      sum = sum + Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(index)), 1 << i.scale);
+    }
+    if (narrow)
+      lea(r14d, ptr[sum]);
+    else
+      lea(r14, ptr[sum]);
+  }
+  if (i.segment == x86::kFs || i.segment == x86::kGs) {
+    mov(r15, qword[at(cpu_.view[i.segment].base)]);
+    lea(r14, ptr[r14 + r15]);
+  }
+}
+
+/// From the linear address R14 of SIZE bytes to host memory at R14 + R15.
+void Emitter::Generator::look_up(Access access, unsigned size) {
+  if (flags_live())
+    look_up_live_flags(access, size);
+  else
+    look_up_dead_flags(access, size);
+}
+
+// An entry is TlbEntry's 32 bytes: the index times that is cut out of the address. Its tag is the page's address, so
+// that the difference is the offset in the page on a hit, and one comparison sees to the page's end as well.
+static_assert(sizeof(TlbEntry) == 32);
+constexpr unsigned kIndexShift = 12 - 5;
+constexpr std::uint32_t kIndexMask = (Tlb::kEntries - 1) * sizeof(TlbEntry);
+constexpr std::uint32_t kPageSize = 4096;
+
+void Emitter::Generator::look_up_dead_flags(Access access, unsigned size) {
+  const TlbEntry& entries = *cpu_.tlb.entries(translation_->key.mmu_index);
+  const auto tag = reinterpret_cast<std::size_t>(access == Access::kRead ? &entries.read_tag : &entries.write_tag);
+  rorx(r15d, r14d, kIndexShift);
+  and_(r15d, kIndexMask);
+  sub(r14, qword[r15 + tag]);
+  cmp(r14, kPageSize - size);
+  db(0x0f);
+  db(0x87);  // JA
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), false);
+  mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&entries.host)]);
+}
+
+void Emitter::Generator::look_up_live_flags(Access access, unsigned size) {
+  const TlbEntry& entries = *cpu_.tlb.entries(translation_->key.mmu_index);
+  const auto tag = reinterpret_cast<std::size_t>(access == Access::kRead ? &entries.read_tag : &entries.write_tag);
+  constexpr unsigned kTimes32 = 64 - 5;  // rotating right by that
+  Xbyak::Label hit;
+  pext(r15, r14, qword[at(state_.tlb_index_mask)]);
+  rorx(r15, r15, kTimes32);
+  mov(qword[at(state_.rcx)], rcx);
+  mov(rcx, qword[r15 + tag]);
+  not_(rcx);
+  lea(r14, ptr[r14 + rcx + 1]);
+  mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&entries.host)]);
+  lea(rcx, ptr[r14 + (size - 1)]);
+  pext(rcx, rcx, qword[at(state_.page_mask)]);
+  jrcxz(hit);
+  db(0xe9);
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), true);
+  L(hit);
+  mov(rcx, qword[at(state_.rcx)]);
+}
+
+// --- Emitter ---
+
+Emitter::Emitter(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state,
+                 const GateCode& gate)
+    : generator_(std::make_unique<Generator>(writable, capacity, cpu, state, gate)) {}
+Emitter::~Emitter() = default;
+
+void Emitter::emit(const BlockPlan& plan, const JumpCacheEntry* jump_cache, Cursors& cursors,
+                   Translation& translation) {
+  generator_->emit(plan, jump_cache, cursors, translation);
+}
+
+void Emitter::patch(std::uint32_t site, std::uint32_t target) {
+  generator_->patch(site, target);
+}
+
+}  // namespace doppel::accel::soft

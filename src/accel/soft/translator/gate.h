@@ -1,0 +1,57 @@
+// The way into translated code and out of it again: what both sides keep for each other, and the code between them.
+//
+// Inside, host registers hold the guest's of the same number but for R14 and R15, which stay in Cpu's register file and
+// whose host registers are temporaries; RFLAGS holds the guest's arithmetic flags, and DF is clear. There is no host
+// stack: RSP is the guest's. Vector registers and MXCSR are the guest's if the gate's level says so.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "accel/soft/interpreter/cpu.h"
+#include "accel/soft/translator/plan.h"
+
+namespace doppel::accel::soft {
+
+/// Why translated code was left, and what EXIT_ID means.
+enum class ExitKind : std::uint32_t {
+  kInterpret,  // an instruction, as Translation::kInstructionBits says
+  kLink,       // a branch whose target is not linked yet
+  kGuard,      // a translation that was entered by a linear address which may lead elsewhere now
+  kFault,      // the host raised an exception, at host_fault_slot's instruction; no id
+};
+
+/// Translated code finds it at an absolute 32-bit address (low_memory.h).
+struct GateState {
+  std::uint64_t exit_id = 0;
+  ExitKind exit_kind = ExitKind::kInterpret;
+  std::uint16_t flags = 0;  // as LAHF and SETO leave them in AX
+  VectorLevel level = VectorLevel::kNone;
+  std::uint32_t host_mxcsr = 0;
+  std::uint64_t host_rsp = 0;
+  std::uint64_t entry = 0;
+  // Used in the course of one instruction.
+  std::uint64_t rcx = 0;
+  std::uint64_t target = 0;
+  std::uint64_t slot = 0;
+  // Masks for PEXT, which works without flags.
+  std::uint64_t tlb_index_mask = 0;
+  std::uint64_t page_mask = ~std::uint64_t{0xfff};
+  std::uint64_t jump_cache_mask = 0;
+};
+
+/// Addresses of the gate's code, as translated code reaches them: in the writable mapping.
+struct GateCode {
+  const std::uint8_t* enter = nullptr;  // a function, called with nothing but GateState
+  const std::uint8_t* exit_interpret = nullptr;
+  const std::uint8_t* exit_link = nullptr;
+  const std::uint8_t* exit_guard = nullptr;
+  const std::uint8_t* exit_fault = nullptr;
+};
+
+/// Generates the gate of CPU and STATE, both below 2 GiB, at WRITABLE. Returns how many bytes it took, at most
+/// kGateSize.
+inline constexpr std::size_t kGateSize = 8192;
+std::size_t generate_gate(std::byte* writable, const Cpu& cpu, const GateState& state, GateCode& code);
+
+}  // namespace doppel::accel::soft

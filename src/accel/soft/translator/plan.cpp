@@ -1,0 +1,266 @@
+#include "accel/soft/translator/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <bitset>
+
+#include "accel/soft/interpreter/native_stub.h"
+#include "accel/soft/interpreter/operation.h"
+#include "x86/page_table.h"
+#include "x86/registers.h"
+
+namespace doppel::accel::soft {
+
+namespace {
+
+using Mnemonics = std::bitset<ZYDIS_MNEMONIC_MAX_VALUE + 1>;
+
+/// Those of the operation tables that work on general registers, flags and one memory operand alone: the host's own
+/// instruction does the same.
+Mnemonics collect_general() {
+  Mnemonics set;
+  for (const auto rows : {arithmetic_operations(), multiply_operations(), shift_operations(), bit_operations(),
+                          move_operations(), exchange_operations()})
+    for (const OperationRow& row : rows) set.set(row.mnemonic);
+  for (const ZydisMnemonic mnemonic :
+       {ZYDIS_MNEMONIC_LAHF, ZYDIS_MNEMONIC_SAHF, ZYDIS_MNEMONIC_CLC, ZYDIS_MNEMONIC_STC, ZYDIS_MNEMONIC_CMC,
+        ZYDIS_MNEMONIC_LFENCE, ZYDIS_MNEMONIC_MFENCE, ZYDIS_MNEMONIC_SFENCE})
+    set.set(mnemonic);
+  for (const ZydisMnemonic mnemonic : {ZYDIS_MNEMONIC_XLAT, ZYDIS_MNEMONIC_PAUSE}) set.reset(mnemonic);
+  return set;
+}
+
+bool is_general(ZydisMnemonic mnemonic) {
+  static const Mnemonics set = collect_general();
+  return set[mnemonic];
+}
+
+/// String operations share two names with SSE2.
+bool is_extension(const ZydisDecodedInstruction& zydis) {
+  const bool shared = zydis.mnemonic == ZYDIS_MNEMONIC_MOVSD || zydis.mnemonic == ZYDIS_MNEMONIC_CMPSD;
+  return (shared || !Decoder::has_operation(zydis.mnemonic)) && is_register_extension(zydis);
+}
+
+bool is_hint(const ZydisDecodedInstruction& zydis) {
+  switch (zydis.meta.category) {
+    case ZYDIS_CATEGORY_PREFETCH: return true;
+    case ZYDIS_CATEGORY_NOP:
+    case ZYDIS_CATEGORY_WIDENOP: return zydis.mnemonic != ZYDIS_MNEMONIC_PAUSE;
+    default: return zydis.mnemonic == ZYDIS_MNEMONIC_ENDBR64 || zydis.mnemonic == ZYDIS_MNEMONIC_ENDBR32;
+  }
+}
+
+bool has(const ZydisDecodedInstruction& zydis, ZydisInstructionAttributes attribute) {
+  return (zydis.attributes & attribute) != 0;
+}
+
+/// Instructions that older processors make something else of when the guest's CPU does not have the newer one.
+bool is_ambiguous(const ZydisDecodedInstruction& zydis) {
+  const bool scan = zydis.mnemonic == ZYDIS_MNEMONIC_BSF || zydis.mnemonic == ZYDIS_MNEMONIC_BSR;
+  return scan && std::any_of(zydis.raw.prefixes, zydis.raw.prefixes + zydis.raw.prefix_count,
+                             [](const auto& prefix) { return prefix.value == 0xf2 || prefix.value == 0xf3; });
+}
+
+/// Shifts and rotates by nothing leave flags alone.
+bool may_leave_flags(const PlannedInstruction& planned, std::span<const ZydisDecodedOperand> operands) {
+  const ZydisInstructionCategory category = planned.zydis.meta.category;
+  if (category != ZYDIS_CATEGORY_SHIFT && category != ZYDIS_CATEGORY_ROTATE) return false;
+  const auto& count = operands[planned.zydis.operand_count_visible - 1U];
+  const unsigned mask = planned.instruction->operand_size == 8 ? 63 : 31;
+  return count.type != ZYDIS_OPERAND_TYPE_IMMEDIATE || (count.imm.value.u & mask) == 0;
+}
+
+class Planner {
+ public:
+  Planner(const Instruction& instruction, PlannedInstruction& out) : instruction_(instruction), out_(out) {}
+
+  void plan(std::span<const ZydisDecodedOperand> operands) {
+    operands_ = operands;
+    out_.action = choose();
+    if (out_.action == Action::kInterpret)
+      out_.level = VectorLevel::kNone;
+    else
+      find_flags();
+  }
+  /// Flags needed before, if AFTER are needed after.
+  [[nodiscard]] std::uint64_t needed_before(std::uint64_t after) const {
+    return ((after & ~kills_) | reads_) & x86::rflags::kArithmetic;
+  }
+
+ private:
+  Action choose();
+  Action choose_branch();
+  Action choose_stack();
+  bool take_operands();
+  bool take_register(const ZydisDecodedOperand& operand);
+  void find_level();
+  void find_flags();
+  [[nodiscard]] bool is_target_canonical() const { return x86::is_canonical(out_.next_rip() + instruction_.imm, 48); }
+  [[nodiscard]] bool has_immediate_bit() const {
+    return operands_[out_.zydis.operand_count_visible - 1U].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  }
+  [[nodiscard]] bool has_indirect_operand() const {
+    const ZydisOperandType type = operands_[0].type;
+    return (type == ZYDIS_OPERAND_TYPE_REGISTER || type == ZYDIS_OPERAND_TYPE_MEMORY) && operands_[0].size == 64;
+  }
+
+  const Instruction& instruction_;
+  PlannedInstruction& out_;
+  std::span<const ZydisDecodedOperand> operands_;
+  bool vector_ = false;
+  bool mask_ = false;
+  bool high_byte_ = false;
+  std::uint64_t reads_ = ~std::uint64_t{0};  // of one that is interpreted
+  std::uint64_t kills_ = 0;
+};
+
+Action Planner::choose() {
+  const ZydisDecodedInstruction& zydis = out_.zydis;
+  if (is_ambiguous(zydis)) return Action::kInterpret;
+  switch (zydis.meta.category) {
+    case ZYDIS_CATEGORY_CALL:
+    case ZYDIS_CATEGORY_RET:
+    case ZYDIS_CATEGORY_COND_BR:
+    case ZYDIS_CATEGORY_UNCOND_BR: return choose_branch();
+    case ZYDIS_CATEGORY_PUSH:
+    case ZYDIS_CATEGORY_POP: return choose_stack();
+    default: break;
+  }
+  if (zydis.mnemonic == ZYDIS_MNEMONIC_LEAVE) return zydis.operand_width == 64 ? Action::kLeave : Action::kInterpret;
+  if (is_hint(zydis)) return Action::kNothing;
+  const bool zero_upper = zydis.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER || zydis.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+  if (zero_upper) vector_ = true;
+  if (!zero_upper && !is_general(zydis.mnemonic) && !is_extension(zydis)) return Action::kInterpret;
+  if (!take_operands()) return Action::kInterpret;
+  find_level();
+  if (zydis.mnemonic == ZYDIS_MNEMONIC_LEA)
+    return instruction_.base == kRipRegister ? Action::kAddress : Action::kVerbatim;
+  if (!instruction_.has_memory) return Action::kVerbatim;
+  // A register among AH to BH allows no REX prefix, which the operand's new registers need.
+  if (high_byte_ || out_.used.both()) return Action::kInterpret;
+  return Action::kMemory;
+}
+
+Action Planner::choose_branch() {
+  const ZydisDecodedInstruction& zydis = out_.zydis;
+  if (has(zydis, ZYDIS_ATTRIB_HAS_OPERANDSIZE) || zydis.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+    return Action::kInterpret;
+  // Not Zydis' attribute, which is also said of a target in memory behind RIP.
+  const bool relative = operands_[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  if (relative && !is_target_canonical()) return Action::kInterpret;
+  switch (zydis.meta.category) {
+    case ZYDIS_CATEGORY_RET: return zydis.mnemonic == ZYDIS_MNEMONIC_RET ? Action::kReturn : Action::kInterpret;
+    case ZYDIS_CATEGORY_CALL:
+      if (relative) return Action::kCall;
+      return has_indirect_operand() ? Action::kCallIndirect : Action::kInterpret;
+    case ZYDIS_CATEGORY_UNCOND_BR:
+      if (relative) return zydis.mnemonic == ZYDIS_MNEMONIC_JMP ? Action::kJump : Action::kInterpret;
+      return zydis.mnemonic == ZYDIS_MNEMONIC_JMP && has_indirect_operand() ? Action::kJumpIndirect
+                                                                            : Action::kInterpret;
+    default: {
+      const bool counts = zydis.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && zydis.opcode >= 0xe0 && zydis.opcode <= 0xe3;
+      return counts ? Action::kJumpCounter : Action::kJumpIf;
+    }
+  }
+}
+
+/// Of registers and immediates, 64 bits wide.
+Action Planner::choose_stack() {
+  const ZydisDecodedInstruction& zydis = out_.zydis;
+  if (zydis.mnemonic != ZYDIS_MNEMONIC_PUSH && zydis.mnemonic != ZYDIS_MNEMONIC_POP) return Action::kInterpret;
+  if (has(zydis, ZYDIS_ATTRIB_HAS_OPERANDSIZE)) return Action::kInterpret;
+  const ZydisDecodedOperand& operand = operands_[0];
+  const bool push = zydis.mnemonic == ZYDIS_MNEMONIC_PUSH;
+  const bool immediate = operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  const bool general =
+      operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_GPR64;
+  if (!general && !(push && immediate)) return Action::kInterpret;
+  return push ? Action::kPush : Action::kPop;
+}
+
+bool Planner::take_operands() {
+  for (const ZydisDecodedOperand& operand : operands_) {
+    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && !take_register(operand)) return false;
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
+    const bool plain = operand.mem.type == ZYDIS_MEMOP_TYPE_MEM &&
+                       operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM &&
+                       operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
+    if (!plain || operand.size == 0 || operand.size > 512) return false;
+    // The bit may lie far from the operand that is named.
+    if (out_.zydis.meta.category == ZYDIS_CATEGORY_BITBYTE && !has_immediate_bit()) return false;
+    out_.memory_size = static_cast<std::uint16_t>(operand.size / 8U);
+    out_.writes_memory = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+  }
+  return true;
+}
+
+bool Planner::take_register(const ZydisDecodedOperand& operand) {
+  const ZydisRegister reg = operand.reg.value;
+  const bool written = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+  switch (ZydisRegisterGetClass(reg)) {
+    case ZYDIS_REGCLASS_GPR8:
+      if (reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH) high_byte_ = true;
+      [[fallthrough]];
+    case ZYDIS_REGCLASS_GPR16:
+    case ZYDIS_REGCLASS_GPR32:
+    case ZYDIS_REGCLASS_GPR64: {
+      const auto whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
+      out_.used.r14 |= whole == ZYDIS_REGISTER_R14;
+      out_.used.r15 |= whole == ZYDIS_REGISTER_R15;
+      out_.written.r14 |= written && whole == ZYDIS_REGISTER_R14;
+      out_.written.r15 |= written && whole == ZYDIS_REGISTER_R15;
+      return true;
+    }
+    case ZYDIS_REGCLASS_XMM:
+    case ZYDIS_REGCLASS_YMM:
+    case ZYDIS_REGCLASS_ZMM: vector_ = true; return true;
+    case ZYDIS_REGCLASS_MASK: mask_ = true; return true;
+    case ZYDIS_REGCLASS_FLAGS: return true;
+    default: return false;
+  }
+}
+
+/// As the accelerator's own stubs see it: what state the operating system must have switched on.
+void Planner::find_level() {
+  if (out_.zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || mask_)
+    out_.level = VectorLevel::kAvx512;
+  else if (vector_)
+    out_.level = out_.zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? VectorLevel::kAvx : VectorLevel::kSse;
+}
+
+void Planner::find_flags() {
+  reads_ = 0;
+  if (out_.zydis.cpu_flags == nullptr) return;
+  const ZydisAccessedFlags& flags = *out_.zydis.cpu_flags;
+  reads_ = flags.tested;
+  kills_ = flags.modified | flags.set_0 | flags.set_1 | flags.undefined;
+  if (may_leave_flags(out_, operands_)) kills_ = 0;
+}
+
+}  // namespace
+
+BlockPlan plan_block(const Decoder& decoder, const Block& block, std::uint64_t linear) {
+  BlockPlan plan;
+  plan.instructions.resize(block.size);
+  std::vector<Planner> planners;
+  planners.reserve(block.size);
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < block.size; ++i) {
+    PlannedInstruction& planned = plan.instructions[i];
+    planned.instruction = &block.instructions[i];
+    planned.bytes = std::span(block.image).subspan(at, planned.instruction->length);
+    planned.rip = linear + at;
+    at += planned.instruction->length;
+    Planner& planner = planners.emplace_back(*planned.instruction, planned);
+    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
+    if (decoder.accepts(planned.bytes, CodeMode::kLong64, *planned.instruction, planned.zydis, operands))
+      planner.plan(std::span(operands).first(planned.zydis.operand_count));
+    plan.level = std::max(plan.level, planned.level);
+  }
+  std::uint64_t needed = x86::rflags::kArithmetic;
+  for (std::size_t i = block.size; i-- > 0;)
+    plan.instructions[i].flags_before = needed = planners[i].needed_before(needed);
+  return plan;
+}
+
+}  // namespace doppel::accel::soft

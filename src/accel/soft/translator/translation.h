@@ -1,0 +1,60 @@
+// A translated block and the places in it that others refer to. Positions are offsets in the code memory.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "accel/soft/interpreter/code_cache.h"
+#include "accel/soft/mmu/mmu_index.h"
+#include "accel/soft/translator/plan.h"
+
+namespace doppel::accel::soft {
+
+struct Translation;
+
+/// A jump to a known address. Goes to its stub, which leaves translated code, until it is linked.
+struct Link {
+  std::uint64_t target = 0;  // linear address
+  std::uint32_t site = 0;    // of the jump's 32-bit displacement
+  std::uint32_t stub = 0;
+  Translation* to = nullptr;  // that it is linked with
+};
+
+/// What translated code does that depends on where and how it runs.
+struct TranslationKey {
+  std::uint64_t linear = 0;
+  MmuIndex mmu_index = MmuIndex::kSupervisor;
+  VectorLevel level = VectorLevel::kNone;
+  bool operator==(const TranslationKey&) const = default;
+};
+
+struct Translation {
+  struct Instruction {
+    std::uint32_t begin = 0;  // of its code
+    std::uint32_t end = 0;
+    std::uint16_t offset = 0;  // in the guest's block, bytes
+  };
+
+  TranslationKey key;
+  std::uint32_t id = 0;
+  std::uint32_t page_number = 0;  // in the ITLB
+  std::uint32_t guarded_entry = 0;
+  std::uint32_t entry = 0;
+  std::uint32_t end = 0;
+  std::vector<Instruction> instructions;
+  std::array<Link, 2> link;
+  unsigned links = 0;
+  bool falls_through = true;  // behind the last instruction
+
+  /// Translations that were linked with this one.
+  std::vector<Translation*> incoming;
+  const Block* block = nullptr;  // null: it is gone, and this soon will be
+  bool reachable = false;        // by links or the jump cache; noted with its page
+
+  // Ids that code hands out at its exits.
+  static constexpr unsigned kInstructionBits = 6;
+  static constexpr unsigned kLinkBits = 1;
+};
+
+}  // namespace doppel::accel::soft

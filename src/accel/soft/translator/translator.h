@@ -1,0 +1,130 @@
+// Runs hot blocks as host code: makes translations of them, keeps and links those, and sees to what they leave for.
+//
+// A translation belongs to a decoded block and goes with it. It is reached by the run loop, which has verified the
+// block's bytes; by other translations, that were linked with it; and by indirect branches through the jump cache. When
+// a page of code changes, its translations are cut off from the latter two, until the run loop finds them good again.
+// A jump into another page enters by a guard: the linear page must still lead where it did.
+//
+// One per vCPU, on its thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "accel/soft/interpreter/code_cache.h"
+#include "accel/soft/interpreter/cpu.h"
+#include "accel/soft/interpreter/translated_code.h"
+#include "accel/soft/runtime/code_memory.h"
+#include "accel/soft/runtime/host_fault.h"
+#include "accel/soft/runtime/low_memory.h"
+#include "accel/soft/translator/emitter.h"
+#include "accel/soft/translator/gate.h"
+#include "accel/soft/translator/translation.h"
+#include "accel/soft/translator/translation_options.h"
+#include "base/error.h"
+
+namespace doppel::accel::soft {
+
+class Translator final : public TranslatedCode {
+ public:
+  /// Why there can be none for CPU, if so: the host has no BMI2, or no memory below 2 GiB.
+  static Result<std::unique_ptr<Translator>> create(Cpu& cpu, CodeCache& cache, const TranslationOptions& options = {});
+  ~Translator() override;
+
+  void begin() override;
+  bool run(const Block& block) override;
+  void look_for_host_writes() override;
+
+  struct Statistics {
+    std::uint64_t translations = 0;
+    std::uint64_t instructions = 0;  // translated
+    std::uint64_t code_bytes = 0;
+    std::uint64_t entries = 0;
+    std::uint64_t interpreted = 0;  // exits for one instruction
+    std::uint64_t link_exits = 0;
+    std::uint64_t guard_exits = 0;
+    std::uint64_t fault_exits = 0;
+    std::uint64_t flushes = 0;   // of everything, because the code memory was full
+    std::uint64_t detached = 0;  // translations whose page changed
+  };
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+
+ private:
+  struct Tables;
+  class Owned;
+
+  /// A guest page that reachable translations came from.
+  struct CodePage {
+    Block::Source source;
+    std::vector<Translation*> translations;
+  };
+  struct PageKey {
+    std::uint64_t linear;
+    std::uint64_t gpa;
+    bool operator==(const PageKey&) const = default;
+  };
+  struct PageKeyHash {
+    std::size_t operator()(const PageKey& key) const {
+      return std::hash<std::uint64_t>()(key.linear ^ (key.gpa << 17U) ^ (key.gpa >> 12U));
+    }
+  };
+
+  Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& options, CodeMemory memory);
+
+  // Finding and making.
+  Translation* find_or_make(const Block& block);
+  Translation* make(const Block& block, const TranslationKey& key, const BlockPlan& plan);
+  std::uint32_t page_number(std::uint64_t linear, std::uint64_t gpa);
+  [[nodiscard]] bool raise_level(VectorLevel level);
+  void flush();
+
+  // Reachability.
+  void make_reachable(Translation& translation);
+  void detach(Translation& translation);
+  void unlink(Link& link);
+  void link(Translation& from, Link& link, Translation& to);
+  void drop_changed_pages();
+  void discard(Translation& translation);
+  [[nodiscard]] JumpCacheEntry& jump_cache_entry(const TranslationKey& key);
+
+  // Running.
+  void enter(std::uint32_t position);
+  void pass_gate() const;
+  void interpret(const Instruction& instruction, std::uint64_t rip);
+  void follow_fault();
+  [[nodiscard]] std::uint64_t address_of(std::uint32_t position) const;
+
+  Cpu& cpu_;
+  CodeCache& cache_;
+  const TranslationOptions options_;
+  CodeMemory memory_;
+  LowPointer<Tables> tables_;
+  GateCode gate_;
+  std::size_t gate_size_ = 0;
+  std::unique_ptr<Emitter> emitter_;
+  Emitter::Cursors cursors_;
+  GeneratedCode generated_;
+
+  std::vector<std::unique_ptr<Translation>> translations_;  // by id; null: free
+  std::vector<std::uint32_t> free_ids_;
+  std::map<std::uint32_t, Translation*> by_code_;  // by the end of their code
+  std::unordered_map<PageKey, std::uint32_t, PageKeyHash> page_numbers_;
+  std::unordered_map<std::uint64_t, CodePage> pages_;  // by gpa
+
+  std::array<VectorLevel, kMmuIndexes> level_{};  // to begin with
+  std::uint64_t last_cr3_ = 0;
+  std::uint64_t seen_code_changes_ = 0;
+  std::uint64_t seen_host_writes_ = 0;
+  /// A link exit that led to the block that run() is called with next.
+  Translation* link_from_ = nullptr;
+  unsigned link_number_ = 0;
+  Statistics statistics_;
+};
+
+}  // namespace doppel::accel::soft

@@ -1,0 +1,331 @@
+// The translator against the interpreter: random instructions, executed by both from the same state.
+#include "accel/soft/translator/translator.h"
+
+#include <Zydis/Zydis.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+#include <string>
+
+#include "accel/soft/interpreter/test_cpu.h"
+
+namespace doppel::accel::soft {
+namespace {
+
+using namespace x86;
+
+using Code = std::vector<std::uint8_t>;
+constexpr auto kMode = tiny::Mode::kLong64;
+constexpr std::uint64_t kDataPage = 0x100000;  // with pages before and behind it
+constexpr std::uint8_t kHlt = 0xf4;
+
+/// Two processors with memory of their own, one of which translates everything.
+class Pair {
+ public:
+  explicit Pair(std::size_t code_size = std::size_t{1} << 20U) {
+    auto created = Translator::create(translated_->cpu, translated_->interpreter.cache(),
+                                      {.on = true, .code_size = code_size, .threshold = 0});
+    if (!created) return;
+    translator_ = *std::move(created);
+    translated_->interpreter.set_translated_code(translator_.get());
+    for (TestCpu* test : both())
+      for (unsigned vector = 0; vector < 20; ++vector) {
+        tiny::write_gate(test->memory(), kMode, static_cast<std::uint8_t>(vector), tiny::kHandler + vector);
+        test->poke<std::uint8_t>(tiny::kHandler + vector, kHlt);
+      }
+  }
+  ~Pair() { translated_.reset(); }
+
+  [[nodiscard]] bool works() const { return translator_ != nullptr; }
+  [[nodiscard]] std::array<TestCpu*, 2> both() { return {&*interpreted_, &*translated_}; }
+  [[nodiscard]] Cpu& cpu() { return translated_->cpu; }
+  [[nodiscard]] const Translator::Statistics& statistics() const { return translator_->statistics(); }
+
+  bool answers_ports = false;
+  std::array<std::vector<std::uint64_t>, 2> ports;  // what each wrote
+
+  void set_gpr(unsigned n, std::uint64_t value) {
+    for (TestCpu* test : both()) test->cpu.gpr.at(n) = value;
+  }
+  template <class T>
+  void poke(std::uint64_t gpa, T value) {
+    for (TestCpu* test : both()) test->poke(gpa, value);
+  }
+  /// Both run CODE, at RIP, until they halt.
+  void run(const Code& code, std::uint64_t rip = tiny::kCode, std::uint64_t undefined_flags = 0) {
+    std::array<StopReason, 2> reason{};
+    for (unsigned i = 0; i < 2; ++i) {
+      TestCpu& test = *both().at(i);
+      std::memcpy(test.memory().data() + rip, code.data(), code.size());
+      test.cpu.rip = rip;
+      test.cpu.bus.clear();
+      test.cpu.stop = StopReason::kNone;
+      reason.at(i) = test.resume(0);
+      while (answers_ports && reason.at(i) == StopReason::kBus) {
+        BusAccess& access = test.cpu.bus.pending();
+        ports.at(i).push_back(access.value);
+        access.value = 0x20;
+        test.cpu.bus.answered();
+        reason.at(i) = test.resume(0);
+      }
+    }
+    EXPECT_EQ(ports[0], ports[1]);
+    EXPECT_EQ(reason[0], reason[1]);
+    compare(reason[0] == StopReason::kHalt ? ~undefined_flags : 0);
+  }
+
+ private:
+  void compare(std::uint64_t flags) {
+    const Cpu& expected = interpreted_->cpu;
+    const Cpu& actual = translated_->cpu;
+    EXPECT_EQ(expected.rip, actual.rip);
+    for (unsigned n = 0; n < kGprCount; ++n) EXPECT_EQ(expected.gpr.at(n), actual.gpr.at(n)) << "register " << n;
+    const bool faulted = expected.rip > tiny::kHandler && expected.rip <= tiny::kHandler + 20;
+    // Flags that nobody reads are anything where an instruction does not come to its end.
+    if (faulted) {
+      hide_pushed_flags();
+    } else {
+      EXPECT_EQ(expected.rflags & flags, actual.rflags & flags);
+    }
+    for (unsigned n = 0; n < 32; ++n) EXPECT_EQ(expected.fpu.vector.at(n), actual.fpu.vector.at(n)) << "vector " << n;
+    EXPECT_EQ(expected.fpu.mask, actual.fpu.mask);
+    EXPECT_EQ(expected.fpu.mxcsr(), actual.fpu.mxcsr());
+    const auto a = interpreted_->memory();
+    const auto b = translated_->memory();
+    if (std::memcmp(a.data(), b.data(), a.size()) != 0)
+      ADD_FAILURE() << "memory at " << std::hex << std::ranges::mismatch(a, b).in1 - a.begin();
+  }
+  /// Of the exception's frame, with or without an error code.
+  void hide_pushed_flags() {
+    for (TestCpu* test : both())
+      for (const unsigned offset : {16U, 24U}) {
+        const std::uint64_t at = test->cpu.gpr[kRsp] + offset;
+        if (at < TestCpu::kMemorySize - 8) test->poke(at, test->peek<std::uint64_t>(at) & ~rflags::kArithmetic);
+      }
+  }
+
+  LowPointer<TestCpu> interpreted_ = make_low<TestCpu>(kMode);
+  std::unique_ptr<Translator> translator_;
+  LowPointer<TestCpu> translated_ = make_low<TestCpu>(kMode);
+};
+
+class TranslatorTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!pair.works()) GTEST_SKIP() << "skipped: this host cannot translate";
+  }
+  Pair pair;
+};
+
+TEST_F(TranslatorTest, RunsALoop) {
+  // mov ecx, 1000; xor eax, eax; add rax, rcx; dec ecx; jnz; hlt
+  pair.run({0xb9, 0xe8, 0x03, 0x00, 0x00, 0x31, 0xc0, 0x48, 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xf9, kHlt});
+  EXPECT_EQ(pair.cpu().gpr[kRax], 500500U);
+  EXPECT_LT(pair.statistics().link_exits, 10U);
+}
+
+TEST_F(TranslatorTest, CallsAndReturns) {
+  // mov ecx, 100; L: call F; dec ecx; jnz L; hlt; F: add rax, 3; ret
+  pair.run({0xb9, 0x64, 0, 0, 0, 0xe8, 0x05, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf7, kHlt, 0x48, 0x83, 0xc0, 0x03, 0xc3});
+  EXPECT_LT(pair.statistics().entries, 20U);
+}
+
+TEST_F(TranslatorTest, UsesTheSpilledRegisters) {
+  pair.set_gpr(kR14, kDataPage);
+  pair.set_gpr(kR15, 8);
+  pair.poke<std::uint64_t>(kDataPage + 8 + 4, 0x1122334455667788);
+  // mov rax, [r14+r15+4]; add r14, rax; mov r15, [r15+disp32]; push r14; pop r15; xchg [rsp-8], r15; hlt
+  pair.run({0x4b, 0x8b, 0x44, 0x3e, 0x04, 0x49, 0x01, 0xc6, 0x4d, 0x8b, 0xbf, 0x00, 0x00,
+            0x10, 0x00, 0x41, 0x56, 0x41, 0x5f, 0x4c, 0x87, 0x7c, 0x24, 0xf8, kHlt});
+}
+
+TEST_F(TranslatorTest, FollowsCodeThatChanges) {
+  pair.set_gpr(kRbx, tiny::kCode);
+  // inc byte [rbx+18] makes "mov eax, 1" another one, ten times: L: mov eax, 1 ... jnz L
+  Code code = {0xb9, 10, 0, 0, 0};
+  for (const int byte : {0xb8, 1, 0, 0, 0, 0x01, 0xc2, 0xfe, 0x43, 0x06, 0xff, 0xc9, 0x75, 0xf2})
+    code.push_back(static_cast<std::uint8_t>(byte));
+  code.push_back(kHlt);
+  pair.run(code);
+}
+
+TEST_F(TranslatorTest, GoesOnBehindPortAccesses) {
+  pair.answers_ports = true;
+  pair.set_gpr(kRsp, tiny::kStackTop);
+  // mov ecx, 50; L: mov al, cl; call F; dec ecx; jnz L; hlt
+  // F: push rcx; push rax; W: in al, 0x81; test al, 0x20; je W; pop rax; out 0x80, al; pop rcx; ret
+  pair.run({0xb9, 0x32, 0,    0,    0,    0x88, 0xc8, 0xe8, 0x05, 0,    0,    0,    0xff, 0xc9, 0x75,
+            0xf5, kHlt, 0x51, 0x50, 0xe4, 0x81, 0xa8, 0x20, 0x74, 0xfa, 0x58, 0xe6, 0x80, 0x59, 0xc3});
+  EXPECT_EQ(pair.ports[1].size(), 100U);
+}
+
+TEST_F(TranslatorTest, JumpsAndCallsThroughMemory) {
+  pair.set_gpr(kRsp, tiny::kStackTop);
+  pair.poke<std::uint64_t>(kDataPage, tiny::kCode + 27);
+  pair.poke<std::uint64_t>(kDataPage + 8, tiny::kCode + 26);
+  // mov ecx, 50; L: call [rip+disp] (F); dec ecx; jnz L; jmp [rip+disp] (H); int3 ...; H: hlt; F: add rax, rcx; ret
+  pair.run({0xb9, 0x32, 0,    0,    0,    0xff, 0x15, 0xf5, 0xbf, 0x0f, 0x00, 0xff, 0xc9, 0x75, 0xf6, 0xff,
+            0x25, 0xf3, 0xbf, 0x0f, 0x00, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, kHlt, 0x48, 0x01, 0xc8, 0xc3});
+  EXPECT_EQ(pair.cpu().gpr[kRax] % 4096, 1275U);
+}
+
+// --- Random instructions ---
+
+unsigned iterations() {
+  const char* wanted = std::getenv("DOPPEL_TEST_CASES");
+  return wanted != nullptr ? static_cast<unsigned>(std::strtoul(wanted, nullptr, 10)) : 20000;
+}
+
+class RandomCode {
+ public:
+  explicit RandomCode(std::uint64_t seed) : random_(seed) {
+    ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+  }
+
+  std::uint64_t number() { return random_(); }
+  /// Registers that often address data, near the ends of pages too.
+  std::uint64_t value() {
+    const std::uint64_t random = random_();
+    switch (random >> 60U) {
+      case 0:
+      case 1: return random % 64;
+      case 2: return random;
+      case 3: return std::uint64_t{0} - random % 64;
+      case 4:
+      case 5: return kDataPage + 0x1000 - random % 72;
+      default: return kDataPage + random % 0x1000;
+    }
+  }
+  void begin_case() { undefined_flags_ = 0; }
+  /// Flags that the instructions since left undefined.
+  [[nodiscard]] std::uint64_t undefined_flags() const { return undefined_flags_; }
+  Code instruction() {
+    for (;;) {
+      Code code(ZYDIS_MAX_INSTRUCTION_LENGTH);
+      for (std::uint8_t& byte : code) byte = static_cast<std::uint8_t>(random_());
+      steer(code);
+      ZydisDecodedInstruction zydis;
+      std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
+      if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, code.data(), code.size(), &zydis, operands.data()))) continue;
+      if (!is_wanted(zydis) || !keeps_to_defined_flags(zydis)) continue;
+      code.resize(zydis.length);
+      return code;
+    }
+  }
+
+ private:
+  void steer(Code& code) {
+    std::size_t at = 0;
+    if (random_() % 4 == 0) code[at++] = 0x66;
+    if (random_() % 16 == 0) code[at++] = 0xf0;
+    switch (random_() % 8) {
+      case 0: code[at++] = 0x0f; break;
+      case 1: code[at] = 0x62; break;
+      case 2: code[at] = static_cast<std::uint8_t>(0xc4U + random_() % 2); break;
+      case 3:
+      case 4:
+      case 5: code[at++] = static_cast<std::uint8_t>(0x40U | random_() % 16); break;
+      default: break;
+    }
+  }
+  static bool is_wanted(const ZydisDecodedInstruction& zydis) {
+    switch (zydis.meta.category) {
+      case ZYDIS_CATEGORY_INTERRUPT:
+      case ZYDIS_CATEGORY_SYSTEM:
+      case ZYDIS_CATEGORY_IO:
+      case ZYDIS_CATEGORY_IOSTRINGOP:
+      case ZYDIS_CATEGORY_SYSCALL:
+      case ZYDIS_CATEGORY_SYSRET:
+      case ZYDIS_CATEGORY_RDRAND:
+      case ZYDIS_CATEGORY_RDSEED:
+      case ZYDIS_CATEGORY_SEGOP:
+      case ZYDIS_CATEGORY_COND_BR:
+      case ZYDIS_CATEGORY_UNCOND_BR:
+      case ZYDIS_CATEGORY_CALL:
+      case ZYDIS_CATEGORY_RET:
+      case ZYDIS_CATEGORY_XSAVE:
+      case ZYDIS_CATEGORY_XSAVEOPT:
+      case ZYDIS_CATEGORY_X87_ALU: return false;
+      default: break;
+    }
+    return zydis.mnemonic != ZYDIS_MNEMONIC_RDTSC && zydis.mnemonic != ZYDIS_MNEMONIC_RDTSCP &&
+           zydis.mnemonic != ZYDIS_MNEMONIC_HLT && zydis.mnemonic != ZYDIS_MNEMONIC_STI &&
+           zydis.mnemonic != ZYDIS_MNEMONIC_POPFQ && zydis.mnemonic != ZYDIS_MNEMONIC_RDPMC &&
+           zydis.mnemonic != ZYDIS_MNEMONIC_POPF && zydis.mnemonic != ZYDIS_MNEMONIC_STD &&
+           zydis.mnemonic != ZYDIS_MNEMONIC_ENTER;
+  }
+
+  /// Undefined flags may be others where what comes before is done another way.
+  bool keeps_to_defined_flags(const ZydisDecodedInstruction& zydis) {
+    if (zydis.cpu_flags == nullptr) return true;
+    const ZydisAccessedFlags& flags = *zydis.cpu_flags;
+    if ((flags.tested & undefined_flags_) != 0) return false;
+    const bool may_do_nothing =
+        zydis.meta.category == ZYDIS_CATEGORY_SHIFT || zydis.meta.category == ZYDIS_CATEGORY_ROTATE;
+    if (!may_do_nothing) undefined_flags_ &= ~std::uint64_t{flags.modified | flags.set_0 | flags.set_1};
+    undefined_flags_ |= flags.undefined;
+    return true;
+  }
+
+  std::uint64_t undefined_flags_ = 0;
+  std::mt19937_64 random_;
+  ZydisDecoder decoder_{};
+};
+
+std::string text_of(const Code& code) {
+  std::string text;
+  for (std::size_t at = 0; at < code.size();) {
+    ZydisDisassembledInstruction line;
+    if (!ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, tiny::kCode + at, code.data() + at,
+                                            code.size() - at, &line)))
+      break;
+    text += std::string(line.text) + "\n";
+    at += line.info.length;
+  }
+  return text;
+}
+
+TEST_F(TranslatorTest, AgreesWithTheInterpreterOnRandomCode) {
+  const char* wanted = std::getenv("DOPPEL_TEST_SEED");
+  const std::uint64_t seed = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : std::random_device{}();
+  RecordProperty("seed", std::to_string(seed));
+  RandomCode random(seed);
+  for (TestCpu* test : pair.both()) {
+    test->cpu.cr4 |= cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kOsxsave;
+    test->cpu.update_mode();
+  }
+  for (unsigned i = 0; i < iterations(); ++i) {
+    Code code;
+    random.begin_case();
+    for (auto count = 1 + random.number() % 12; count > 0; --count) {
+      const Code one = random.instruction();
+      code.insert(code.end(), one.begin(), one.end());
+    }
+    code.push_back(kHlt);
+    std::array<std::uint64_t, kGprCount> gpr{};
+    for (std::uint64_t& value : gpr) value = random.value();
+    gpr[kRsp] = tiny::kStackTop - 128 - random.number() % 64;
+    const std::uint64_t flags = (random.number() & rflags::kArithmetic) | rflags::kFixed;
+    for (TestCpu* test : pair.both()) {
+      test->cpu.gpr = gpr;
+      test->cpu.rflags = flags;
+    }
+    for (std::uint64_t at = kDataPage - 64; at < kDataPage + 0x1040; at += 64)
+      pair.poke<std::uint64_t>(at + random.number() % 7 * 8, random.value());
+    for (auto& vector : pair.both()[0]->cpu.fpu.vector) {
+      const std::uint64_t bits = random.number();
+      std::memcpy(vector.data() + random.number() % 8 * 8, &bits, sizeof bits);
+    }
+    pair.both()[1]->cpu.fpu = pair.both()[0]->cpu.fpu;
+    pair.run(code, tiny::kCode + random.number() % 2 * (0x1000 - 20), random.undefined_flags());
+    if (HasFailure()) {
+      ADD_FAILURE() << "seed " << seed << ", case " << i << ":\n" << text_of(code);
+      return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace doppel::accel::soft
