@@ -2,7 +2,7 @@
 """linux_test.py PROGRAM GUESTS [CASE...]: stock guests on the software accelerator.
 
 GUESTS is where scripts/fetch-guest leaves them. Debian's amd64 and i386 kernels must reach user space and power off,
-come up again after a reboot, memtest86+ must pass over its memory once, iPXE must offer its shell. Exit status 77, with
+come up again after a reboot, memtest86+ must pass over its memory once, iPXE's shell must answer. Exit status 77, with
 the reason, where the guests were not fetched."""
 import os
 import re
@@ -30,12 +30,14 @@ def linux(kernel, initramfs, append):
     return ["-kernel", guest(kernel), "-initrd", guest(initramfs), "-append", f"console=ttyS0 panic=-1 {append}"]
 
 
-def run(arguments, stop=None):
-    """What the machine printed until it ended, or until STOP(text), and its exit status (None: it was ended)."""
-    process = subprocess.Popen([PROGRAM, *QUIET, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)
+def run(arguments, stop=None, typed=()):
+    """What the machine printed until it ended, or until STOP(text), and its exit status (None: it was ended).
+
+    TYPED are pairs of a text to wait for, behind the one before, and the keys to type then."""
+    process = subprocess.Popen([PROGRAM, *QUIET, *arguments], stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + SECONDS
-    text, status = "", None
+    text, status, read, typed = "", None, 0, list(typed)
     try:
         while select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
             data = os.read(process.stdout.fileno(), 65536)
@@ -43,12 +45,17 @@ def run(arguments, stop=None):
             if not data:
                 status = process.wait()
                 break
+            if typed and (at := text.find(typed[0][0], read)) >= 0:
+                read = at + len(typed[0][0])
+                os.write(process.stdin.fileno(), typed.pop(0)[1])
             if stop and stop(text):
                 break
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
+        if process.stdin:
+            process.stdin.close()
     return text, status
 
 
@@ -107,8 +114,11 @@ class Others(unittest.TestCase):
 
     def test_ipxe(self):
         need("ipxe.lkrn")
-        text, _ = run(["-kernel", guest("ipxe.lkrn")], lambda seen: "Ctrl-B" in seen or "iPXE>" in seen)
-        self.assertIn("iPXE", text)
+        answer = re.compile(r"^builtin/version:string = (\S+)", re.MULTILINE)
+        text, _ = run(["-kernel", guest("ipxe.lkrn")], answer.search,
+                      [("Ctrl-B", b"\x02"), ("iPXE>", b"show version\r")])
+        self.assertIn("iPXE> show version", text)
+        self.assertRegex(text, answer)
 
 
 def main():

@@ -11,7 +11,7 @@ namespace doppel::accel::soft {
 
 namespace {
 
-constexpr auto address_of = [](const auto& bell) { return bell.spec.address.value; };
+constexpr auto kAddressOf = [](const auto& bell) { return bell.spec.address.value; };
 
 bool overlap(const IoEventSpec& a, const IoEventSpec& b) {
   if (a.is_port != b.is_port || a.address != b.address) return false;
@@ -34,7 +34,7 @@ Result<> Doorbells::attach(const IoEventSpec& spec, const event::EventFd& event)
       return fail(ErrorKind::kAlreadyExists, "there is a doorbell at {:#x} already", spec.address.value);
   UniqueFd fd(::fcntl(event.fd(), F_DUPFD_CLOEXEC, 0));
   if (!fd.valid()) return fail_errno("cannot duplicate a doorbell's eventfd");
-  const auto place = std::ranges::upper_bound(bells_, spec.address.value, {}, address_of);
+  const auto place = std::ranges::upper_bound(bells_, spec.address.value, {}, kAddressOf);
   bells_.insert(place, Bell{.spec = spec, .attached_fd = event.fd(), .fd = std::move(fd)});
   return {};
 }
@@ -49,7 +49,7 @@ Result<> Doorbells::detach(const IoEventSpec& spec, const event::EventFd& event)
 }
 
 bool Doorbells::ring(bool is_port, std::uint64_t address, unsigned size, std::uint64_t value) const {
-  for (const Bell& bell : std::ranges::equal_range(bells_, address, {}, address_of)) {
+  for (const Bell& bell : std::ranges::equal_range(bells_, address, {}, kAddressOf)) {
     const IoEventSpec& spec = bell.spec;
     if (spec.is_port != is_port || (spec.size != 0 && spec.size != size)) continue;
     if (spec.value && *spec.value != value) continue;

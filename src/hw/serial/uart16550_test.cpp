@@ -9,6 +9,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -201,11 +202,16 @@ TEST_F(UartTest, FifoInterruptsAtItsTriggerLevel) {
   EXPECT_FALSE(irq_level);
 }
 
-TEST_F(UartTest, FifoTakesSixteen) {
-  enable_fifos();
-  EXPECT_EQ(chardev.type("0123456789abcdefXYZ"), "0123456789abcdef");
-  for (const char letter : std::string("0123456789abcdef"))
-    EXPECT_EQ(read(Register::kData), static_cast<unsigned char>(letter));
+TEST_F(UartTest, FifoTakesWhatItsTriggerLevelAsksFor) {
+  const std::string text = "0123456789abcdefXYZ";
+  for (const auto& [trigger, taken] : {std::pair{0U, 1U}, {1U, 4U}, {2U, 8U}, {3U, 14U}}) {
+    enable_fifos(trigger);
+    EXPECT_EQ(chardev.type(text), text.substr(0, taken));
+    EXPECT_EQ(chardev.type(text), "") << "the rest waits outside";
+    const int before = chardev.accepted;
+    for (unsigned i = 0; i < taken; ++i) EXPECT_EQ(read(Register::kData), static_cast<unsigned char>(text[i]));
+    EXPECT_GT(chardev.accepted, before);
+  }
 }
 
 TEST_F(UartTest, TimeoutTellsOfTheLastFewBytes) {

@@ -95,13 +95,13 @@ void commit(Cpu& cpu, std::uint64_t cr0_value, std::uint64_t cr3_value, std::uin
 }  // namespace
 
 std::uint64_t cr4_bits(const FeatureSet& features) {
-  static const auto gates = resolve(kCr4Gates);
-  return bits_of(gates, features) | cr4::kPce;
+  static const auto kGates = resolve(kCr4Gates);
+  return bits_of(kGates, features) | cr4::kPce;
 }
 
 std::uint64_t efer_bits(const FeatureSet& features) {
-  static const auto gates = resolve(kEferGates);
-  return bits_of(gates, features);
+  static const auto kGates = resolve(kEferGates);
+  return bits_of(kGates, features);
 }
 
 void write_cr0(Cpu& cpu, std::uint64_t value) {

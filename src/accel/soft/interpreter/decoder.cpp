@@ -30,8 +30,8 @@ OperationTable collect_operations() {
 }
 
 const OperationTable& operations() {
-  static const OperationTable table = collect_operations();
-  return table;
+  static const OperationTable kTable = collect_operations();
+  return kTable;
 }
 
 void undefined_instruction(Cpu&, const Instruction&) {

@@ -146,8 +146,8 @@ void for_each_component(const Cpu& cpu, Function function) {
 }  // namespace
 
 std::span<const OperationRow> extended_state_operations() {
-  static const std::vector<OperationRow> rows = all_rows();
-  return rows;
+  static const std::vector<OperationRow> kAll = all_rows();
+  return kAll;
 }
 
 std::vector<std::byte> save_xsave_image(const Cpu& cpu) {

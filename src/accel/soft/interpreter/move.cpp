@@ -124,7 +124,7 @@ Handler select_sign_extend(const Decoded& decoded, Instruction&) {
 /// CBW, CWDE, CDQE: the accumulator's low half to all of it.
 template <class To, class From>
 void extend_accumulator(Cpu& cpu, const Instruction&) {
-  const To wide = static_cast<From>(cpu.get<std::make_unsigned_t<From>>(kAccumulator));
+  const To wide = static_cast<From>(cpu.get<std::make_unsigned_t<From>>(kAccumulator));  // NOLINT: extends the sign
   cpu.set(kAccumulator, static_cast<std::make_unsigned_t<To>>(wide));
 }
 /// CWD, CDQ, CQO: the accumulator's sign to all of (R/E)DX.

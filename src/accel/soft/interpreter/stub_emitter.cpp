@@ -182,12 +182,12 @@ StubCode Emitter::run(const MachineCode& instruction) {
 }  // namespace
 
 HostVectors host_vectors() {
-  static const HostVectors vectors = [] {
+  static const HostVectors kVectors = [] {
     if (__builtin_cpu_supports("avx512bw")) return HostVectors::kAvx512bw;
     if (__builtin_cpu_supports("avx512f")) return HostVectors::kAvx512f;
     return __builtin_cpu_supports("avx") ? HostVectors::kAvx : HostVectors::kSse;
   }();
-  return vectors;
+  return kVectors;
 }
 
 StubRegisters assign_registers(const StubPlan& plan) {
