@@ -4,6 +4,7 @@
 
 #include "accel/soft/interpreter/debug.h"
 #include "accel/soft/interpreter/interrupts.h"
+#include "accel/soft/runtime/host_fault.h"
 
 namespace doppel::accel::soft {
 
@@ -25,6 +26,7 @@ bool runs_past_segment(const Cpu& cpu, std::uint64_t bytes) {
 
 StopReason Interpreter::run(std::uint64_t budget) {
   remaining_ = budget == 0 ? kEndless : budget;
+  accept_host_faults();
   if (!cpu_.machine.ram.host_writes_are_marked()) cache_.reset();
   forget_stale_code();
   while (true) {

@@ -76,10 +76,19 @@ void handle(int signal, siginfo_t* info, void* context) {
       "jmp %P0" ::"i"(handle));
 }
 
+/// A blocked signal that the thread itself causes ends the process.
+void unblock_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : kSignals) ::sigaddset(&set, signal);
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 /// A thread's stack for signal handlers, unless it has one.
 class SignalStack {
  public:
   SignalStack() {
+    unblock_signals();
     stack_t present{};
     if (::sigaltstack(nullptr, &present) != 0 || (present.ss_flags & SS_DISABLE) == 0) return;
     const stack_t fresh{.ss_sp = memory_.data(), .ss_flags = 0, .ss_size = memory_.size()};
@@ -100,7 +109,7 @@ class SignalStack {
 
 }  // namespace
 
-void use_signal_stack() {
+void accept_host_faults() {
   thread_local const SignalStack stack;
 }
 

@@ -37,8 +37,8 @@ extern constinit thread_local HostFaultSlot host_fault_slot;
 /// Installs handlers for SIGFPE, SIGSEGV, SIGBUS and SIGILL in front of those there are. Once per process; again is
 /// harmless.
 void install_host_fault_handlers();
-/// Has this thread's signal handlers run on a stack of their own, which generated code needs. Once per thread; again is
-/// cheap and harmless.
-void use_signal_stack();
+/// Readies this thread for generated code: those signals are let through, to handlers that run on a stack of their own.
+/// Once per thread; again is cheap and harmless.
+void accept_host_faults();
 
 }  // namespace doppel::accel::soft

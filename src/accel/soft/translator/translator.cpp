@@ -97,7 +97,6 @@ JumpCacheEntry& Translator::jump_cache_entry(const TranslationKey& key) {
 // --- Running ---
 
 void Translator::begin() {
-  use_signal_stack();
   link_from_ = nullptr;
   // The kernel uses vector registers now and then, a process most of the time or never.
   level_[static_cast<unsigned>(MmuIndex::kSupervisor)] = VectorLevel::kNone;
