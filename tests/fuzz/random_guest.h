@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "accel/soft/interpreter/test_cpu.h"
+#include "accel/soft/runtime/low_memory.h"
 #include "fuzz/fuzz_input.h"
 
 namespace doppel::fuzz {
@@ -14,25 +15,41 @@ namespace doppel::fuzz {
 class RandomGuest {
  public:
   explicit RandomGuest(FuzzInput& input)
-      : input_(input), rig_(kModes[input.below(kModes.size())], features(input.below(3))) {
+      : input_(input),
+        rig_(
+            accel::soft::make_low<accel::soft::TestCpu>(kModes[input.below(kModes.size())], features(input.below(3)))) {
     randomise_tables();
     randomise_state();
     fill_code();
   }
 
-  /// Runs a bounded number of instructions, answering what they ask.
+  virtual ~RandomGuest() = default;
+  RandomGuest(const RandomGuest&) = delete;
+  RandomGuest& operator=(const RandomGuest&) = delete;
+
+  /// Runs for a bounded time, answering what the guest asks.
   void run() {
-    constexpr unsigned kInstructions = 500, kExits = 64;
+    constexpr unsigned kExits = 64;
     for (unsigned exits = 0; exits < kExits; ++exits) {
-      StopReason reason = rig_.resume(kInstructions);
+      StopReason reason = resume();
       while (reason == StopReason::kBus && exits++ < kExits) reason = answer();
       check_state();
       if (reason != StopReason::kBus && reason != StopReason::kNone) return;
     }
   }
 
- private:
+ protected:
   using StopReason = accel::soft::StopReason;
+
+  virtual StopReason resume() {
+    constexpr unsigned kInstructions = 500;
+    return rig_->resume(kInstructions);
+  }
+  [[nodiscard]] accel::soft::TestCpu& rig() { return *rig_; }
+  /// The processor goes, before what it was made to depend on does.
+  void end() { rig_.reset(); }
+
+ private:
   using Mode = accel::tiny::Mode;
   static constexpr std::array kModes = {Mode::kReal16, Mode::kProtected32, Mode::kPaged32, Mode::kLong64,
                                         Mode::kUser64};
@@ -42,17 +59,17 @@ class RandomGuest {
   /// Gates for half of the guests; some page table entries and descriptors of any sort.
   void randomise_tables() {
     if (input_.take_bool())
-      for (unsigned vector = 0; vector < 32; ++vector) rig_.catch_vector(static_cast<std::uint8_t>(vector));
+      for (unsigned vector = 0; vector < 32; ++vector) rig_->catch_vector(static_cast<std::uint8_t>(vector));
     for (unsigned count = input_.below(8); count > 0; --count) {
       const std::uint64_t address = input_.below(accel::tiny::kMemorySize) & ~7U;
       const std::uint64_t page = input_.below(64) << 12U;
-      rig_.poke<std::uint64_t>(address, input_.take_bool() ? page | input_.below(512) : input_.take<std::uint64_t>());
+      rig_->poke<std::uint64_t>(address, input_.take_bool() ? page | input_.below(512) : input_.take<std::uint64_t>());
     }
   }
   void randomise_state() {
-    accel::soft::Cpu& cpu = rig_.cpu;
+    accel::soft::Cpu& cpu = rig_->cpu;
     for (std::uint64_t& value : cpu.gpr)
-      if (input_.take_bool()) value = input_.below(rig_.kMemorySize);
+      if (input_.take_bool()) value = input_.below(rig_->kMemorySize);
     constexpr std::uint64_t kFlags = 0x257fd5 & ~x86::rflags::kVm;
     cpu.rflags = (input_.take<std::uint32_t>() & kFlags) | x86::rflags::kFixed;
     constexpr std::uint64_t kCr0 =
@@ -76,21 +93,21 @@ class RandomGuest {
     const auto code = input_.take_bytes(256);
     if (code.empty()) return;
     for (std::uint64_t at = accel::tiny::kCode; at < accel::tiny::kData; at += code.size())
-      std::ranges::copy(code, rig_.memory().begin() + static_cast<std::ptrdiff_t>(at));
-    rig_.interpreter.forget_code();
+      std::ranges::copy(code, rig_->memory().begin() + static_cast<std::ptrdiff_t>(at));
+    rig_->interpreter.forget_code();
   }
 
   StopReason answer() {
-    accel::soft::BusLog& bus = rig_.cpu.bus;
+    accel::soft::BusLog& bus = rig_->cpu.bus;
     bus.pending().value = input_.take<std::uint64_t>();
     bus.pending().fault = input_.below(4) == 0 ? 1 : 0;
     std::ranges::fill(bus.block(), static_cast<std::byte>(input_.take<std::uint8_t>()));
     bus.answered();
-    return rig_.finish();
+    return rig_->finish();
   }
 
   void check_state() {
-    accel::soft::Cpu& cpu = rig_.cpu;
+    accel::soft::Cpu& cpu = rig_->cpu;
     constexpr std::uint64_t kReserved = ~std::uint64_t{0x3f7fd7};
     require((cpu.rflags & kReserved) == 0 && (cpu.rflags & x86::rflags::kFixed) != 0, "RFLAGS has its fixed bits");
     require((cpu.rip & ~cpu.rip_mask) == 0, "RIP is as wide as the mode");
@@ -103,7 +120,7 @@ class RandomGuest {
   }
 
   FuzzInput& input_;
-  accel::soft::TestCpu rig_;
+  accel::soft::LowPointer<accel::soft::TestCpu> rig_;
 };
 
 }  // namespace doppel::fuzz
