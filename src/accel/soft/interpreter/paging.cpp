@@ -268,7 +268,7 @@ void set_tags(Cpu& cpu, const TlbInfo& info) {
   if (info.slot == nullptr) return;
   TlbEntry& entry = cpu.tlb.entry(cpu.mmu_index, info.linear);
   entry.host = reinterpret_cast<std::uintptr_t>(info.slot->host(info.gpa));
-  if (info.rights.fetch) entry.fetch_tag = info.linear;
+  entry.addend = entry.host - info.linear;
   // A page with a data breakpoint has its accesses looked at one by one.
   if (data_breakpoints_hit(cpu, info.linear, kPage, AccessKind::kWrite) != 0) return;
   if (info.rights.read) entry.read_tag = info.linear;

@@ -16,7 +16,7 @@ void Tlb::for_each_used(Visit visit) {
 
 void Tlb::clear_entry(unsigned position) {
   const std::uint64_t none = no_tag(position);
-  entry_at(position) = {.read_tag = none, .write_tag = none, .fetch_tag = none, .host = 0};
+  entry_at(position) = {.read_tag = none, .write_tag = none, .host = 0, .addend = 0};
 }
 
 void Tlb::clear(unsigned position) {
@@ -50,6 +50,7 @@ void Tlb::flush_all() {
   large_last_ = 0;
   code_.flush_all();
   ++generation_;
+  ++changes_;
 }
 
 void Tlb::flush_non_global() {
@@ -61,6 +62,7 @@ void Tlb::flush_non_global() {
   local_.count = 0;
   code_.flush_non_global();
   ++generation_;
+  ++changes_;
 }
 
 void Tlb::flush_page(std::uint64_t linear) {
@@ -78,15 +80,18 @@ void Tlb::flush_page(std::uint64_t linear) {
     });
   }
   ++generation_;
+  ++changes_;
 }
 
 void Tlb::drop_writes(std::uint64_t gpa) {
+  ++changes_;
   for_each_used([&](unsigned at) {
     if (info_[at].gpa == gpa) entry_at(at).write_tag = no_tag(at);
   });
 }
 
 void Tlb::drop_all_writes() {
+  ++changes_;
   for_each_used([&](unsigned at) { entry_at(at).write_tag = no_tag(at); });
 }
 

@@ -23,8 +23,8 @@ namespace doppel::accel::soft {
 struct alignas(32) TlbEntry {
   std::uint64_t read_tag = 0;
   std::uint64_t write_tag = 0;
-  std::uint64_t fetch_tag = 0;
-  std::uintptr_t host = 0;  // address of the page
+  std::uintptr_t host = 0;    // address of the page
+  std::uintptr_t addend = 0;  // host address minus linear address
 };
 
 /// What a view may do with a page.
@@ -66,6 +66,8 @@ class Tlb {
 
   /// Counts flushes: what was derived from an older generation's translations is to be looked up again.
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
+  /// Counts flushes and lost write tags: what was looked up before may not be accessed so any more.
+  [[nodiscard]] std::uint32_t changes() const { return changes_; }
   /// The pages that translated code may be entered at. Flushed along with the rest.
   [[nodiscard]] Itlb& code() { return code_; }
   [[nodiscard]] const Itlb& code() const { return code_; }
@@ -116,6 +118,7 @@ class Tlb {
   std::uint64_t large_first_ = ~std::uint64_t{0};  // hull of the large pages that were entered
   std::uint64_t large_last_ = 0;
   std::uint32_t generation_ = 0;
+  std::uint32_t changes_ = 0;
 };
 
 }  // namespace doppel::accel::soft

@@ -23,12 +23,11 @@ class TlbTest : public testing::Test {
                          .global = global,
                          .size_shift = shift});
     TlbEntry& entry = tlb().entry(index, linear);
-    entry.read_tag = entry.write_tag = entry.fetch_tag = linear;
+    entry.read_tag = entry.write_tag = linear;
   }
   [[nodiscard]] bool knows(MmuIndex index, std::uint64_t linear) {
     const TlbEntry& entry = tlb().entry(index, linear);
     const bool tagged = entry.read_tag == linear;
-    EXPECT_EQ(tagged, entry.fetch_tag == linear);
     EXPECT_EQ(tagged, tlb().info(index, linear).linear == linear);
     return tagged;
   }

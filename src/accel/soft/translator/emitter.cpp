@@ -74,10 +74,17 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   // Their parts.
   void poll_if_backward(std::uint64_t target);
   void poll();
-  void effective_address();
-  void look_up(Access access, unsigned size);
-  void look_up_dead_flags(Access access, unsigned size);
-  void look_up_live_flags(Access access, unsigned size);
+  void effective_address(std::int64_t disp);
+  void add_segment_base();
+  void look_up(Access access, unsigned size, const std::uintptr_t& result);
+  void look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result);
+  void look_up_live_flags(std::size_t tag, unsigned size, std::size_t result);
+  HostOperand find_operand();
+  HostOperand find_member(bool needs_r14, bool needs_r15);
+  void load_addend();
+  void lead();
+  Xbyak::RegExp find_stack(x86::Gpr reg, int offset, Access access);
+  Xbyak::Reg64 take_temporary(Xbyak::RegExp& place);
   void load_target();
   void probe_jump_cache();
   void jump_through_cache();
@@ -98,6 +105,8 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   [[nodiscard]] std::uint32_t interpret_id() const {
     return translation_->id << Translation::kInstructionBits | static_cast<std::uint32_t>(number_);
   }
+  [[nodiscard]] bool is_member() const { return planned_->member.group >= 0; }
+  [[nodiscard]] const TlbEntry& entries() const { return *cpu_.tlb.entries(translation_->key.mmu_index); }
   [[nodiscard]] bool flags_live() const { return planned_->flags_before != 0; }
 
   const Cpu& cpu_;
@@ -162,10 +171,12 @@ void Emitter::Generator::instruction(std::size_t number) {
   planned_ = &plan_->instructions[number];
   const std::uint32_t begin = position();
   body();
-  translation_->instructions.push_back(
-      {.begin = begin,
-       .end = position(),
-       .offset = static_cast<std::uint16_t>(planned_->rip - translation_->key.linear)});
+  translation_->instructions.push_back({.begin = begin,
+                                        .end = position(),
+                                        .offset = static_cast<std::uint16_t>(planned_->rip - translation_->key.linear),
+                                        .action = planned_->action,
+                                        .writes_memory = planned_->writes_memory,
+                                        .member = planned_->member});
 }
 
 void Emitter::Generator::body() {
@@ -239,60 +250,48 @@ void Emitter::Generator::verbatim() {
 }
 
 void Emitter::Generator::memory() {
-  effective_address();
-  look_up(planned_->writes_memory ? Access::kWrite : Access::kRead, planned_->memory_size);
-  HostOperand operand = HostOperand::kR14PlusR15;
-  if (planned_->used.r14) {
-    lea(r15, ptr[r14 + r15]);
-    load_spilled(kR14);
-    operand = HostOperand::kR15;
-  } else if (planned_->used.r15) {
-    lea(r14, ptr[r14 + r15]);
-    load_spilled(kR15);
-    operand = HostOperand::kR14;
-  }
+  const HostOperand operand = find_operand();
+  if (planned_->used.r14) load_spilled(kR14);
+  if (planned_->used.r15) load_spilled(kR15);
   raw(reencode(planned_->zydis, planned_->bytes, operand).span());
   if (planned_->written.r14) store_spilled(kR14);
   if (planned_->written.r15) store_spilled(kR15);
 }
 
 void Emitter::Generator::push_operand() {
-  lea(r14, ptr[rsp - 8]);
-  look_up(Access::kWrite, 8);
+  Xbyak::RegExp place = find_stack(x86::kRsp, -8, Access::kWrite);
   const Instruction& i = *planned_->instruction;
   const unsigned reg = i.rm / 8;
   if (i.rm == kZeroRegister) {
-    mov(qword[r14 + r15], i.imm);
+    mov(qword[place], i.imm);
   } else if (reg >= kR14) {
-    lea(r14, ptr[r14 + r15]);
-    mov(r15, qword[at(cpu_.gpr[reg])]);
-    mov(qword[r14], r15);
+    const Xbyak::Reg64 value = take_temporary(place);
+    mov(value, qword[at(cpu_.gpr[reg])]);
+    mov(qword[place], value);
   } else {
-    mov(qword[r14 + r15], Xbyak::Reg64(static_cast<int>(reg)));
+    mov(qword[place], Xbyak::Reg64(static_cast<int>(reg)));
   }
   lea(rsp, ptr[rsp - 8]);
 }
 
 void Emitter::Generator::pop_register() {
-  mov(r14, rsp);
-  look_up(Access::kRead, 8);
+  const Xbyak::RegExp place = find_stack(x86::kRsp, 0, Access::kRead);
   const unsigned reg = planned_->instruction->rm / 8;
   if (reg >= kR14) {
-    mov(r14, qword[r14 + r15]);
+    mov(r14, qword[place]);
     mov(qword[at(cpu_.gpr[reg])], r14);
     lea(rsp, ptr[rsp + 8]);
   } else if (reg == x86::kRsp) {
-    mov(rsp, qword[r14 + r15]);
+    mov(rsp, qword[place]);
   } else {
-    mov(Xbyak::Reg64(static_cast<int>(reg)), qword[r14 + r15]);
+    mov(Xbyak::Reg64(static_cast<int>(reg)), qword[place]);
     lea(rsp, ptr[rsp + 8]);
   }
 }
 
 void Emitter::Generator::leave() {
-  mov(r14, rbp);
-  look_up(Access::kRead, 8);
-  mov(r14, qword[r14 + r15]);
+  const Xbyak::RegExp place = find_stack(x86::kRbp, 0, Access::kRead);
+  mov(r14, qword[place]);
   lea(rsp, ptr[rbp + 8]);
   mov(rbp, r14);
 }
@@ -352,15 +351,11 @@ void Emitter::Generator::jump_counter() {
 void Emitter::Generator::call() {
   const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
   poll_if_backward(target);
-  lea(r14, ptr[rsp - 8]);
-  look_up(Access::kWrite, 8);
-  if (fits_signed_32(planned_->next_rip())) {
-    mov(qword[r14 + r15], planned_->next_rip());
-  } else {
-    lea(r14, ptr[r14 + r15]);
-    mov(r15, planned_->next_rip());
-    mov(qword[r14], r15);
-  }
+  Xbyak::RegExp place = find_stack(x86::kRsp, -8, Access::kWrite);
+  if (fits_signed_32(planned_->next_rip()))
+    mov(qword[place], planned_->next_rip());
+  else
+    store_constant(place, planned_->next_rip(), take_temporary(place));
   lea(rsp, ptr[rsp - 8]);
   link_to(target);
   falls_through_ = false;
@@ -368,9 +363,8 @@ void Emitter::Generator::call() {
 
 void Emitter::Generator::return_() {
   poll();
-  mov(r14, rsp);
-  look_up(Access::kRead, 8);
-  mov(r14, qword[r14 + r15]);
+  const Xbyak::RegExp place = find_stack(x86::kRsp, 0, Access::kRead);
+  mov(r14, qword[place]);
   probe_jump_cache();
   mov(rcx, qword[at(state_.rcx)]);
   lea(rsp, ptr[rsp + 8 + planned_->instruction->imm]);
@@ -391,7 +385,7 @@ void Emitter::Generator::call_indirect() {
   load_target();
   mov(qword[at(state_.target)], r14);
   lea(r14, ptr[rsp - 8]);
-  look_up(Access::kWrite, 8);
+  look_up(Access::kWrite, 8, entries().host);
   lea(r14, ptr[r14 + r15]);
   mov(qword[at(state_.slot)], r14);
   mov(r14, qword[at(state_.target)]);
@@ -416,8 +410,9 @@ void Emitter::Generator::store_constant(const Xbyak::RegExp& place, std::uint64_
 void Emitter::Generator::load_target() {
   const Instruction& i = *planned_->instruction;
   if (i.has_memory) {
-    effective_address();
-    look_up(Access::kRead, 8);
+    effective_address(i.disp);
+    add_segment_base();
+    look_up(Access::kRead, 8, entries().host);
     mov(r14, qword[r14 + r15]);
   } else {
     const unsigned reg = i.rm / 8;
@@ -451,49 +446,142 @@ void Emitter::Generator::jump_through_cache() {
 
 // --- Memory operands ---
 
-/// R14 becomes the operand's linear address.
-void Emitter::Generator::effective_address() {
+/// R14 becomes the offset of the operand, had it the displacement DISP. R15 may be lost.
+void Emitter::Generator::effective_address(std::int64_t disp) {
   const Instruction& i = *planned_->instruction;
-  const bool narrow = i.address_size == 4;
   const bool has_index = i.index != kZeroRegister;
   if (i.base == kRipRegister || (i.base == kZeroRegister && !has_index)) {
     const std::uint64_t base = i.base == kRipRegister ? planned_->next_rip() : 0;
-    mov(r14, (base + static_cast<std::uint64_t>(i.disp)) & kAddressMasks[i.address_size]);
-  } else {
-    Xbyak::RegExp sum(static_cast<std::size_t>(i.disp));
-    if (i.base != kZeroRegister) {
-      unsigned base = i.base / 8;
-      if (base >= kR14) {
-        mov(r14, qword[at(cpu_.gpr[base])]);
-        base = kR14;
-      }
-      sum = Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(base))) + static_cast<std::size_t>(i.disp);
-    }
-    if (has_index) {
-      unsigned index = i.index / 8;
-      if (index >= kR14) {
-        mov(r15, qword[at(cpu_.gpr[index])]);
-        index = kR15;
-      }
-      sum = sum + Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(index)), 1 << i.scale);
-    }
-    if (narrow)
-      lea(r14d, ptr[sum]);
-    else
-      lea(r14, ptr[sum]);
+    mov(r14, (base + static_cast<std::uint64_t>(disp)) & kAddressMasks[i.address_size]);
+    return;
   }
-  if (i.segment == x86::kFs || i.segment == x86::kGs) {
-    mov(r15, qword[at(cpu_.view[i.segment].base)]);
-    lea(r14, ptr[r14 + r15]);
+  Xbyak::RegExp sum(static_cast<std::size_t>(disp));
+  if (i.base != kZeroRegister) {
+    unsigned base = i.base / 8;
+    if (base >= kR14) {
+      mov(r14, qword[at(cpu_.gpr[base])]);
+      base = kR14;
+    }
+    sum = Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(base))) + static_cast<std::size_t>(disp);
   }
+  if (has_index) {
+    unsigned index = i.index / 8;
+    if (index >= kR14) {
+      mov(r15, qword[at(cpu_.gpr[index])]);
+      index = kR15;
+    }
+    sum = sum + Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(index)), 1 << i.scale);
+  }
+  if (i.address_size == 4)
+    lea(r14d, ptr[sum]);
+  else
+    lea(r14, ptr[sum]);
 }
 
-/// From the linear address R14 of SIZE bytes to host memory at R14 + R15.
-void Emitter::Generator::look_up(Access access, unsigned size) {
-  if (flags_live())
-    look_up_live_flags(access, size);
+/// R14 becomes a linear address. R15 is lost.
+void Emitter::Generator::add_segment_base() {
+  const x86::SegmentName segment = planned_->instruction->segment;
+  if (segment != x86::kFs && segment != x86::kGs) return;
+  mov(r15, qword[at(cpu_.view[segment].base)]);
+  lea(r14, ptr[r14 + r15]);
+}
+
+/// The memory operand, with the spilled registers that are data free to be loaded.
+HostOperand Emitter::Generator::find_operand() {
+  const SpilledUse& used = planned_->used;
+  if (is_member()) return find_member(used.r14, used.r15);
+  effective_address(planned_->instruction->disp);
+  add_segment_base();
+  look_up(planned_->writes_memory ? Access::kWrite : Access::kRead, planned_->memory_size, entries().host);
+  if (used.r14) {
+    lea(r15, ptr[r14 + r15]);
+    return {.base = kR15};
+  }
+  if (used.r15) {
+    lea(r14, ptr[r14 + r15]);
+    return {.base = kR14};
+  }
+  return {.base = kR14, .index = kR15};
+}
+
+/// The same of one that shares a lookup: its address as the guest has it, and the group's addend.
+HostOperand Emitter::Generator::find_member(bool needs_r14, bool needs_r15) {
+  const Instruction& i = *planned_->instruction;
+  const bool is_simple = i.base < kR14 * 8 && i.index == kZeroRegister;
+  if (is_simple) {
+    load_addend();
+    const auto base = static_cast<std::uint8_t>(i.base / 8);
+    const auto disp = static_cast<std::int32_t>(i.disp);
+    if (!needs_r15) return {.base = base, .index = kR15, .disp = disp};
+    mov(r14, r15);
+    return {.base = base, .index = kR14, .disp = disp};
+  }
+  if (planned_->member.leads) lead();
+  effective_address(i.disp);
+  mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
+  if (needs_r14) {
+    lea(r15, ptr[r14 + r15]);
+    return {.base = kR15};
+  }
+  if (needs_r15) {
+    lea(r14, ptr[r14 + r15]);
+    return {.base = kR14};
+  }
+  return {.base = kR14, .index = kR15};
+}
+
+/// R15 becomes the addend of the group. R14 may be lost.
+void Emitter::Generator::load_addend() {
+  if (planned_->member.leads)
+    lead();
   else
-    look_up_dead_flags(access, size);
+    mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
+}
+
+/// Looks up all that the group accesses. R15 becomes its addend, which includes the segment's base.
+void Emitter::Generator::lead() {
+  const GroupMember& member = planned_->member;
+  bool has_segment = false;
+  switch (planned_->action) {
+    case Action::kPush:
+    case Action::kCall: lea(r14, ptr[rsp + static_cast<std::size_t>(std::int64_t{member.low} - 8)]); break;
+    case Action::kPop:
+    case Action::kReturn: lea(r14, ptr[rsp + static_cast<std::size_t>(std::int64_t{member.low})]); break;
+    case Action::kLeave: lea(r14, ptr[rbp + static_cast<std::size_t>(std::int64_t{member.low})]); break;
+    default: {
+      effective_address(planned_->instruction->disp + member.low);
+      add_segment_base();
+      const x86::SegmentName segment = planned_->instruction->segment;
+      has_segment = segment == x86::kFs || segment == x86::kGs;
+    }
+  }
+  look_up(member.group_writes ? Access::kWrite : Access::kRead, member.span, entries().addend);
+  if (has_segment) {
+    mov(r14, qword[at(cpu_.view[planned_->instruction->segment].base)]);
+    lea(r15, ptr[r14 + r15]);
+  }
+  mov(qword[at(state_.addend.at(static_cast<std::size_t>(member.group)))], r15);
+}
+
+/// Where the eight bytes at REG + OFFSET are.
+Xbyak::RegExp Emitter::Generator::find_stack(x86::Gpr reg, int offset, Access access) {
+  const Xbyak::Reg64 pointer(static_cast<int>(reg));
+  const auto disp = static_cast<std::size_t>(std::int64_t{offset});
+  if (is_member()) {
+    load_addend();
+    return Xbyak::RegExp(pointer) + Xbyak::RegExp(r15) + disp;
+  }
+  lea(r14, ptr[pointer + disp]);
+  look_up(access, 8, entries().host);
+  return Xbyak::RegExp(r14) + Xbyak::RegExp(r15);
+}
+
+/// A register beside those that PLACE is made of, which may become another spelling of the same.
+Xbyak::Reg64 Emitter::Generator::take_temporary(Xbyak::RegExp& place) {
+  if (is_member()) return r14;
+  lea(r14, ptr[place]);
+  place = Xbyak::RegExp(r14);
+  return r15;
 }
 
 // An entry is TlbEntry's 32 bytes: the index times that is cut out of the address. Its tag is the page's address, so
@@ -503,9 +591,19 @@ constexpr unsigned kIndexShift = 12 - 5;
 constexpr std::uint32_t kIndexMask = (Tlb::kEntries - 1) * sizeof(TlbEntry);
 constexpr std::uint32_t kPageSize = 4096;
 
-void Emitter::Generator::look_up_dead_flags(Access access, unsigned size) {
-  const TlbEntry& entries = *cpu_.tlb.entries(translation_->key.mmu_index);
-  const auto tag = reinterpret_cast<std::size_t>(access == Access::kRead ? &entries.read_tag : &entries.write_tag);
+/// Checks the SIZE bytes at the linear address R14, which becomes the offset in the page. R15 becomes the entry's
+/// RESULT, which is named as the first entry's.
+void Emitter::Generator::look_up(Access access, unsigned size, const std::uintptr_t& result) {
+  const std::uint64_t& tag = access == Access::kRead ? entries().read_tag : entries().write_tag;
+  const auto tag_address = reinterpret_cast<std::size_t>(&tag);
+  const auto result_address = reinterpret_cast<std::size_t>(&result);
+  if (flags_live())
+    look_up_live_flags(tag_address, size, result_address);
+  else
+    look_up_dead_flags(tag_address, size, result_address);
+}
+
+void Emitter::Generator::look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result) {
   rorx(r15d, r14d, kIndexShift);
   and_(r15d, kIndexMask);
   sub(r14, qword[r15 + tag]);
@@ -513,12 +611,10 @@ void Emitter::Generator::look_up_dead_flags(Access access, unsigned size) {
   db(0x0f);
   db(0x87);  // JA
   jump_to_stub(ExitKind::kInterpret, interpret_id(), false);
-  mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&entries.host)]);
+  mov(r15, qword[r15 + result]);
 }
 
-void Emitter::Generator::look_up_live_flags(Access access, unsigned size) {
-  const TlbEntry& entries = *cpu_.tlb.entries(translation_->key.mmu_index);
-  const auto tag = reinterpret_cast<std::size_t>(access == Access::kRead ? &entries.read_tag : &entries.write_tag);
+void Emitter::Generator::look_up_live_flags(std::size_t tag, unsigned size, std::size_t result) {
   constexpr unsigned kTimes32 = 64 - 5;  // rotating right by that
   Xbyak::Label hit;
   pext(r15, r14, qword[at(state_.tlb_index_mask)]);
@@ -527,7 +623,7 @@ void Emitter::Generator::look_up_live_flags(Access access, unsigned size) {
   mov(rcx, qword[r15 + tag]);
   not_(rcx);
   lea(r14, ptr[r14 + rcx + 1]);
-  mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&entries.host)]);
+  mov(r15, qword[r15 + result]);
   lea(rcx, ptr[r14 + (size - 1)]);
   pext(rcx, rcx, qword[at(state_.page_mask)]);
   jrcxz(hit);

@@ -5,6 +5,7 @@
 // stack: RSP is the guest's. Vector registers and MXCSR are the guest's if the gate's level says so.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -34,6 +35,8 @@ struct GateState {
   std::uint64_t rcx = 0;
   std::uint64_t target = 0;
   std::uint64_t slot = 0;
+  // Used in the course of one block: what makes host addresses of linear ones, by group of accesses.
+  std::array<std::uint64_t, kMostGroups> addend{};
   // Masks for PEXT, which works without flags.
   std::uint64_t tlb_index_mask = 0;
   std::uint64_t page_mask = ~std::uint64_t{0xfff};

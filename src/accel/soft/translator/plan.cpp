@@ -94,6 +94,7 @@ class Planner {
   bool take_operands();
   bool take_register(const ZydisDecodedOperand& operand);
   void find_level();
+  void find_adjustment();
   void find_flags();
   [[nodiscard]] bool is_target_canonical() const { return x86::is_canonical(out_.next_rip() + instruction_.imm, 48); }
   [[nodiscard]] bool has_immediate_bit() const {
@@ -133,6 +134,7 @@ Action Planner::choose() {
   if (!zero_upper && !is_general(zydis.mnemonic) && !is_extension(zydis)) return Action::kInterpret;
   if (!take_operands()) return Action::kInterpret;
   find_level();
+  find_adjustment();
   if (zydis.mnemonic == ZYDIS_MNEMONIC_LEA)
     return instruction_.base == kRipRegister ? Action::kAddress : Action::kVerbatim;
   if (!instruction_.has_memory) return Action::kVerbatim;
@@ -205,6 +207,7 @@ bool Planner::take_register(const ZydisDecodedOperand& operand) {
     case ZYDIS_REGCLASS_GPR32:
     case ZYDIS_REGCLASS_GPR64: {
       const auto whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
+      if (written) out_.written_gprs |= static_cast<std::uint16_t>(1U << ZydisRegisterGetId(whole));
       out_.used.r14 |= whole == ZYDIS_REGISTER_R14;
       out_.used.r15 |= whole == ZYDIS_REGISTER_R15;
       out_.written.r14 |= written && whole == ZYDIS_REGISTER_R14;
@@ -226,6 +229,25 @@ void Planner::find_level() {
     out_.level = VectorLevel::kAvx512;
   else if (vector_)
     out_.level = out_.zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? VectorLevel::kAvx : VectorLevel::kSse;
+}
+
+/// ADD, SUB and LEA of 64 bits with a constant.
+void Planner::find_adjustment() {
+  const ZydisMnemonic mnemonic = out_.zydis.mnemonic;
+  if (instruction_.operand_size != 8) return;
+  if (mnemonic == ZYDIS_MNEMONIC_LEA) {
+    const bool same = instruction_.base == instruction_.reg && instruction_.index == kZeroRegister;
+    if (same && instruction_.address_size == 8)
+      out_.adjustment = {
+          .reg = static_cast<std::uint8_t>(instruction_.reg / 8), .is_one = true, .by = instruction_.disp};
+    return;
+  }
+  const bool constant = !instruction_.has_memory && operands_[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  if (!constant || (mnemonic != ZYDIS_MNEMONIC_ADD && mnemonic != ZYDIS_MNEMONIC_SUB)) return;
+  const auto value = static_cast<std::int64_t>(instruction_.imm);
+  out_.adjustment = {.reg = static_cast<std::uint8_t>(instruction_.rm / 8),
+                     .is_one = true,
+                     .by = mnemonic == ZYDIS_MNEMONIC_ADD ? value : -value};
 }
 
 void Planner::find_flags() {
@@ -260,6 +282,7 @@ BlockPlan plan_block(const Decoder& decoder, const Block& block, std::uint64_t l
   std::uint64_t needed = x86::rflags::kArithmetic;
   for (std::size_t i = block.size; i-- > 0;)
     plan.instructions[i].flags_before = needed = planners[i].needed_before(needed);
+  group_accesses(plan);
   return plan;
 }
 

@@ -43,6 +43,24 @@ struct SpilledUse {
   [[nodiscard]] bool both() const { return r14 && r15; }
 };
 
+/// Accesses of a block that lie close to each other, by the same registers: one lookup serves them all. It is made by
+/// the first, for the bytes from LOW on.
+struct GroupMember {
+  std::int8_t group = -1;     // none: it is alone
+  bool leads = false;         // the lookup is made here
+  bool group_writes = false;  // some of them do
+  std::uint16_t span = 0;     // bytes
+  std::int32_t low = 0;       // from this access' own address
+};
+inline constexpr unsigned kMostGroups = 16;
+
+/// How an instruction changes a register by a number known beforehand.
+struct Adjustment {
+  std::uint8_t reg = 0;
+  bool is_one = false;
+  std::int64_t by = 0;
+};
+
 struct PlannedInstruction {
   const Instruction* instruction = nullptr;
   std::span<const std::uint8_t> bytes;
@@ -51,7 +69,10 @@ struct PlannedInstruction {
   VectorLevel level = VectorLevel::kNone;
   bool writes_memory = false;
   std::uint16_t memory_size = 0;  // bytes
-  SpilledUse used;                // as operands, not in an address
+  GroupMember member;
+  std::uint16_t written_gprs = 0;  // by number, bit by bit
+  Adjustment adjustment;           // of one of them, the only one
+  SpilledUse used;                 // as operands, not in an address
   SpilledUse written;
   std::uint64_t flags_before = 0;  // RFLAGS bits that somebody may still read when this instruction begins
   ZydisDecodedInstruction zydis{};
@@ -63,6 +84,9 @@ struct BlockPlan {
   std::vector<PlannedInstruction> instructions;
   VectorLevel level = VectorLevel::kNone;  // the highest of its instructions
 };
+
+/// Finds out which accesses can share lookups.
+void group_accesses(BlockPlan& plan);
 
 /// BLOCK, of 64-bit code, at the linear address LINEAR. Refers to it.
 BlockPlan plan_block(const Decoder& decoder, const Block& block, std::uint64_t linear);

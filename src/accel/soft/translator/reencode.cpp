@@ -4,21 +4,14 @@ namespace doppel::accel::soft {
 
 namespace {
 
-/// R14 and R15 need REX.B as a base, and REX.X as an index.
+/// REX.X and REX.B, or what stands for them.
 struct OperandBits {
   unsigned x;
   unsigned b;
-  unsigned rm;
-  bool has_sib;
 };
 
-OperandBits bits_of(HostOperand operand) {
-  switch (operand) {
-    case HostOperand::kR14: return {.x = 0, .b = 1, .rm = 6, .has_sib = false};
-    case HostOperand::kR15: return {.x = 0, .b = 1, .rm = 7, .has_sib = false};
-    case HostOperand::kR14PlusR15: break;
-  }
-  return {.x = 1, .b = 1, .rm = 4, .has_sib = true};
+OperandBits bits_of(const HostOperand& operand) {
+  return {.x = unsigned{operand.index} >> 3U, .b = unsigned{operand.base} >> 3U};
 }
 
 bool is_kept(std::uint8_t prefix) {
@@ -55,10 +48,29 @@ void evex(const std::uint8_t* raw, const OperandBits& bits, HostInstruction& out
   out.add(raw[3]);
 }
 
+/// ModRM, SIB and displacement (SDM 2A 2.1.5). EVEX scales short displacements, so it gets none.
+void mod_rm(unsigned reg, const HostOperand& operand, bool short_displacement, HostInstruction& out) {
+  constexpr unsigned kSib = 4;
+  constexpr unsigned kNeedsDisplacement = 5;  // with these low bits, "no displacement" means something else
+  const unsigned base = operand.base & 7U;
+  const bool is_byte = operand.disp == static_cast<std::int8_t>(operand.disp);
+  unsigned mod = 2;
+  if (operand.disp == 0 && base != kNeedsDisplacement)
+    mod = 0;
+  else if (is_byte && short_displacement)
+    mod = 1;
+  const bool has_sib = operand.index != HostOperand::kNoIndex || base == kSib;
+  out.add(mod << 6U | reg << 3U | (has_sib ? kSib : base));
+  if (has_sib) out.add((operand.index & 7U) << 3U | base);
+  const auto disp = static_cast<std::uint32_t>(operand.disp);
+  const unsigned bytes = mod == 0 ? 0 : mod == 1 ? 1 : 4;
+  for (unsigned i = 0; i < bytes; ++i) out.add(disp >> (8 * i) & 0xffU);
+}
+
 }  // namespace
 
 HostInstruction reencode(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes,
-                         HostOperand operand) {
+                         const HostOperand& operand) {
   const OperandBits bits = bits_of(operand);
   HostInstruction out;
   switch (zydis.encoding) {
@@ -67,9 +79,7 @@ HostInstruction reencode(const ZydisDecodedInstruction& zydis, std::span<const s
     default: legacy_prefixes(zydis, bits, out); break;
   }
   out.add(zydis.opcode);
-  out.add(unsigned{zydis.raw.modrm.reg} << 3U | bits.rm);
-  constexpr unsigned kR14PlusR15Sib = 7U << 3U | 6U;
-  if (bits.has_sib) out.add(kR14PlusR15Sib);
+  mod_rm(zydis.raw.modrm.reg, operand, zydis.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX, out);
   for (const auto& immediate : zydis.raw.imm)
     for (unsigned i = 0; i < immediate.size / 8U; ++i) out.add(bytes[immediate.offset + i]);
   return out;

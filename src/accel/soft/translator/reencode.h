@@ -10,11 +10,16 @@
 
 namespace doppel::accel::soft {
 
-/// Where translated code finds the operand.
-enum class HostOperand : std::uint8_t { kR14, kR15, kR14PlusR15 };
+/// Where translated code finds the operand: [BASE + INDEX + DISP], host registers by number.
+struct HostOperand {
+  static constexpr std::uint8_t kNoIndex = 4;  // RSP can be none
+  std::uint8_t base = 0;
+  std::uint8_t index = kNoIndex;
+  std::int32_t disp = 0;
+};
 
 struct HostInstruction {
-  std::array<std::uint8_t, 16> bytes{};
+  std::array<std::uint8_t, 24> bytes{};
   std::uint8_t size = 0;
   void add(unsigned byte) { bytes.at(size++) = static_cast<std::uint8_t>(byte); }
   [[nodiscard]] std::span<const std::uint8_t> span() const { return std::span(bytes).first(size); }
@@ -22,6 +27,6 @@ struct HostInstruction {
 
 /// BYTES, decoded as ZYDIS, name a memory operand by ModRM and no register among AH to BH.
 HostInstruction reencode(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes,
-                         HostOperand operand);
+                         const HostOperand& operand);
 
 }  // namespace doppel::accel::soft

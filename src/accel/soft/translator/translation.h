@@ -34,6 +34,9 @@ struct Translation {
     std::uint32_t begin = 0;  // of its code
     std::uint32_t end = 0;
     std::uint16_t offset = 0;  // in the guest's block, bytes
+    Action action = Action::kInterpret;
+    bool writes_memory = false;
+    GroupMember member;
   };
 
   TranslationKey key;

@@ -7,8 +7,10 @@
 
 #include "accel/soft/interpreter/alu.h"
 #include "accel/soft/interpreter/availability.h"
+#include "accel/soft/interpreter/paging.h"
 #include "accel/soft/interpreter/stub_emitter.h"
 #include "base/bits.h"
+#include "x86/page_table.h"
 
 namespace doppel::accel::soft {
 
@@ -164,11 +166,45 @@ void Translator::enter(std::uint32_t position) {
     const Instruction instruction = translation.block->instructions[number];
     const bool goes_on = number + 1 < translation.instructions.size() || translation.falls_through;
     const std::uint64_t rip = translation.key.linear + place.offset;
+    const std::uint32_t changes = cpu_.tlb.changes();
+    if (place.member.leads && look_up_group(instruction, place, rip)) {
+      position = place.begin;
+      continue;
+    }
     interpret(instruction, rip);
-    // Handlers look nothing up in the code cache, so the translation is still there.
-    if (cpu_.leave_block || !goes_on || cpu_.rip != rip + instruction.length || cpu_.attention.requested()) return;
+    // Handlers look nothing up in the code cache, so the translation is still there. But what it had looked up in the
+    // TLB may not be.
+    if (cpu_.leave_block || !goes_on || cpu_.rip != rip + instruction.length || cpu_.attention.requested() ||
+        place.member.leads || cpu_.tlb.changes() != changes)
+      return;
     position = place.end;
   }
+}
+
+/// Has the TLB know the page that a group's first access fails for: raises #PF as that access would. False: it is not
+/// the kind of memory that can be accessed inline, or the group crosses pages.
+bool Translator::look_up_group(const Instruction& instruction, const Translation::Instruction& place,
+                               std::uint64_t rip) {
+  cpu_.instruction_start = cpu_.rip = rip;
+  std::uint64_t linear = 0;
+  bool writes = place.writes_memory;
+  switch (place.action) {
+    case Action::kPush:
+    case Action::kCall:
+      linear = cpu_.gpr[x86::kRsp] - 8;
+      writes = true;
+      break;
+    case Action::kPop:
+    case Action::kReturn: linear = cpu_.gpr[x86::kRsp]; break;
+    case Action::kLeave: linear = cpu_.gpr[x86::kRbp]; break;
+    default: linear = cpu_.view[instruction.segment].base + cpu_.effective_address(instruction);
+  }
+  if (!x86::is_canonical(linear, cpu_.linear_bits())) return false;
+  (void)translate(cpu_, linear, writes ? AccessKind::kWrite : AccessKind::kRead);
+  const std::uint64_t low = linear + static_cast<std::uint64_t>(std::int64_t{place.member.low});
+  const TlbEntry& entry = cpu_.tlb.entry(cpu_.mmu_index, low);
+  const std::uint64_t tag = place.member.group_writes ? entry.write_tag : entry.read_tag;
+  return low - tag <= x86::kPageSize - place.member.span;
 }
 
 // A sanitizer that checks functions' types would look for the gate's in front of it.

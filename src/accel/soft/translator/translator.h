@@ -97,6 +97,7 @@ class Translator final : public TranslatedCode {
   void enter(std::uint32_t position);
   void pass_gate() const;
   void interpret(const Instruction& instruction, std::uint64_t rip);
+  bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, std::uint64_t rip);
   void follow_fault();
   [[nodiscard]] std::uint64_t address_of(std::uint32_t position) const;
 

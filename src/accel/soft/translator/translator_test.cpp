@@ -209,7 +209,7 @@ class RandomCode {
       ZydisDecodedInstruction zydis;
       std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
       if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, code.data(), code.size(), &zydis, operands.data()))) continue;
-      if (!is_wanted(zydis) || !keeps_to_defined_flags(zydis)) continue;
+      if (!is_wanted(zydis) || is_far(zydis, operands) || !keeps_to_defined_flags(zydis)) continue;
       code.resize(zydis.length);
       return code;
     }
@@ -229,6 +229,18 @@ class RandomCode {
       case 5: code[at++] = static_cast<std::uint8_t>(0x40U | random_() % 16); break;
       default: break;
     }
+  }
+  /// Most accesses shall be close to others, by few registers.
+  bool is_far(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOperand> operands) {
+    if (random_() % 4 == 0) return false;
+    for (const ZydisDecodedOperand& operand : operands.first(zydis.operand_count_visible)) {
+      if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+      const ZydisRegister base = operand.mem.base;
+      const bool common = base == ZYDIS_REGISTER_RBX || base == ZYDIS_REGISTER_RSP || base == ZYDIS_REGISTER_RBP ||
+                          base == ZYDIS_REGISTER_R14;
+      if (!common || operand.mem.disp.value > 255 || operand.mem.disp.value < -256) return true;
+    }
+    return false;
   }
   static bool is_wanted(const ZydisDecodedInstruction& zydis) {
     switch (zydis.meta.category) {
@@ -299,7 +311,7 @@ TEST_F(TranslatorTest, AgreesWithTheInterpreterOnRandomCode) {
   for (unsigned i = 0; i < iterations(); ++i) {
     Code code;
     random.begin_case();
-    for (auto count = 1 + random.number() % 12; count > 0; --count) {
+    for (auto count = 1 + random.number() % 20; count > 0; --count) {
       const Code one = random.instruction();
       code.insert(code.end(), one.begin(), one.end());
     }
