@@ -315,6 +315,7 @@ void set_ac(Cpu& cpu, bool on) {
   cpu.rflags = on ? cpu.rflags | x86::rflags::kAc : cpu.rflags & ~x86::rflags::kAc;
   const bool prevents = (cpu.cr4 & x86::cr4::kSmap) != 0 && !on;
   cpu.mmu_index = prevents ? MmuIndex::kSupervisor : MmuIndex::kSupervisorAc;
+  cpu.leave_block = true;  // translated code is made for one view
 }
 void clac(Cpu& cpu, const Instruction&) {
   set_ac(cpu, false);

@@ -168,6 +168,7 @@ void Translator::enter(std::uint32_t position) {
     const std::uint64_t rip = translation.key.linear + place.offset;
     const std::uint32_t changes = cpu_.tlb.changes();
     if (place.member.leads && look_up_group(instruction, place, rip)) {
+      if (cpu_.attention.requested()) return;
       position = place.begin;
       continue;
     }

@@ -171,6 +171,19 @@ TEST_F(TranslatorTest, JumpsAndCallsThroughMemory) {
   EXPECT_EQ(pair.cpu().gpr[kRax] % 4096, 1275U);
 }
 
+TEST_F(TranslatorTest, FollowsTheSwitchOfSupervisorAccessPrevention) {
+  for (TestCpu* test : pair.both()) {
+    test->cpu.cr4 |= cr4::kSmap;
+    test->cpu.update_mode();
+  }
+  pair.set_gpr(kRsp, tiny::kStackTop);
+  pair.set_gpr(kRbx, kDataPage);
+  // mov ecx, 50; L: stac; push rbx; push rcx; clac; pop rcx; pop rdx; add rax, rdx; dec ecx; jnz L; hlt. All pages are
+  // the user's: what comes behind CLAC faults, over and over.
+  pair.run({0xb9, 0x32, 0,    0,    0,    0x0f, 0x01, 0xcb, 0x53, 0x51, 0x0f, 0x01,
+            0xca, 0x59, 0x5a, 0x48, 0x01, 0xd0, 0xff, 0xc9, 0x75, 0xef, kHlt});
+}
+
 // --- Random instructions ---
 
 unsigned iterations() {
