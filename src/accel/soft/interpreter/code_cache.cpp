@@ -90,8 +90,9 @@ const Block& CodeCache::find(std::uint64_t linear) {
   from.first = fetch_page(cpu_, linear);
   if (from.first.slot != nullptr) from.first.slot->take_host_write(from.first.gpa);
   auto found = blocks_.find(key_of(from.first.gpa, cpu_.code_mode));
-  // A block over two pages depends on where the second one is mapped now; it is made anew, which is seldom.
-  if (found != blocks_.end() && !found->second->crosses && found->second->is_current()) return *found->second;
+  if (found != blocks_.end() && found->second->is_current() &&
+      (!found->second->crosses || is_second_page_there(*found->second, linear)))
+    return *found->second;
   // May wait for other vCPUs, after which the address may lead elsewhere.
   from.first = fetch_code(cpu_, linear);
   from.generation = cpu_.tlb.generation();
@@ -120,6 +121,13 @@ const Block& CodeCache::find(std::uint64_t linear) {
     place = std::move(fresh);
   ++statistics_.decoded;
   return *place;
+}
+
+/// A block over two pages depends on where the second one is mapped now.
+bool CodeCache::is_second_page_there(const Block& block, std::uint64_t linear) const {
+  const std::uint64_t next = (linear & ~(kPage - 1)) + kPage;
+  const FetchTarget second = fetch_page(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
+  return second.slot != nullptr && second.slot == block.second.slot && second.gpa == block.second.gpa;
 }
 
 bool CodeCache::verify(Block& block, const Fetched& from) const {
@@ -156,10 +164,11 @@ void CodeCache::decode(Block& block, const Fetched& from) const {
     instruction.ends_block = true;
     block.instructions.push_back(instruction);
     at = instruction.length;
+    block.image.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
   }
   block.size = static_cast<std::uint32_t>(block.instructions.size());
   block.bytes = static_cast<std::uint32_t>(at);
-  block.image.assign(from.bytes.begin(), from.bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at, from.in_page)));
+  if (!block.crosses) block.image.assign(from.bytes.begin(), from.bytes.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
 }  // namespace doppel::accel::soft

@@ -45,7 +45,7 @@ struct Block {
 
   [[nodiscard]] bool is_current() const { return first.is_current() && (!crosses || second.is_current()); }
 
-  std::vector<std::uint8_t> image;  // the bytes it was made from
+  std::vector<std::uint8_t> image;  // the bytes it was made from, of both pages
 
   // For a translator.
   mutable std::unique_ptr<BlockTranslations> translations;
@@ -101,6 +101,7 @@ class CodeCache {
   const Block& find(std::uint64_t linear);
   void decode(Block& block, const Fetched& from) const;
   bool verify(Block& block, const Fetched& from) const;
+  bool is_second_page_there(const Block& block, std::uint64_t linear) const;
 
   Cpu& cpu_;
   NativeStubs& stubs_;

@@ -12,7 +12,7 @@ namespace doppel::accel::soft {
 
 class Itlb {
  public:
-  static constexpr unsigned kEntries = 1024;
+  static constexpr unsigned kEntries = 8192;  // few enough hot pages for two of them to seldom meet
 
   /// Zero, which is no page's number, where nothing is known. Translated code reads the place.
   [[nodiscard]] const std::uint32_t& number(MmuIndex index, std::uint64_t linear) const {

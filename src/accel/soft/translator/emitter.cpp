@@ -15,6 +15,7 @@ namespace {
 constexpr unsigned kR14 = 14;
 constexpr unsigned kR15 = 15;
 constexpr unsigned kJumpHashShift = 12;
+constexpr std::uint32_t kPageSize = 4096;
 
 bool fits_signed_32(std::uint64_t value) {
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(value))) == value;
@@ -52,6 +53,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
 
   // One block.
   void guard();
+  void guard_page(std::uint64_t linear, std::uint32_t number);
   void instruction(std::size_t number);
   void body();
   void stubs();
@@ -144,10 +146,15 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCacheEntry* jump_
   cursors.cold = getSize();
 }
 
-/// Is this linear page still the one that the code was made for?
+/// Do the linear pages still lead where they did when the code was made?
 void Emitter::Generator::guard() {
-  const auto place = at(cpu_.tlb.code().number(translation_->key.mmu_index, translation_->key.linear));
-  const auto number = translation_->page_number;
+  const std::uint64_t linear = translation_->key.linear;
+  guard_page(linear, translation_->page_number);
+  if (translation_->crosses()) guard_page(linear + kPageSize, translation_->second_page_number);
+}
+
+void Emitter::Generator::guard_page(std::uint64_t linear, std::uint32_t number) {
+  const auto place = at(cpu_.tlb.code().number(translation_->key.mmu_index, linear));
   if (plan_->instructions.front().flags_before == 0) {
     cmp(dword[place], number);
     db(0x0f);
@@ -589,7 +596,6 @@ Xbyak::Reg64 Emitter::Generator::take_temporary(Xbyak::RegExp& place) {
 static_assert(sizeof(TlbEntry) == 32);
 constexpr unsigned kIndexShift = 12 - 5;
 constexpr std::uint32_t kIndexMask = (Tlb::kEntries - 1) * sizeof(TlbEntry);
-constexpr std::uint32_t kPageSize = 4096;
 
 /// Checks the SIZE bytes at the linear address R14, which becomes the offset in the page. R15 becomes the entry's
 /// RESULT, which is named as the first entry's.

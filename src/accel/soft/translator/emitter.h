@@ -19,7 +19,7 @@ struct JumpCacheEntry {
   std::uint64_t inverted_linear = 0;  // ~linear; 0, which no canonical address of code has, where there is nothing
   std::uint64_t code = 0;             // address to jump to
 };
-inline constexpr std::size_t kJumpCacheEntries = 4096;
+inline constexpr std::size_t kJumpCacheEntries = 32768;
 
 /// The place of a linear address in a jump cache; translated code computes the same.
 [[nodiscard]] std::size_t jump_cache_index(std::uint64_t linear);

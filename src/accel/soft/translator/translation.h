@@ -41,7 +41,8 @@ struct Translation {
 
   TranslationKey key;
   std::uint32_t id = 0;
-  std::uint32_t page_number = 0;  // in the ITLB
+  std::uint32_t page_number = 0;         // in the ITLB
+  std::uint32_t second_page_number = 0;  // of the page that its only instruction reaches into; 0: none
   std::uint32_t guarded_entry = 0;
   std::uint32_t entry = 0;
   std::uint32_t end = 0;
@@ -49,6 +50,8 @@ struct Translation {
   std::array<Link, 2> link;
   unsigned links = 0;
   bool falls_through = true;  // behind the last instruction
+
+  [[nodiscard]] bool crosses() const { return second_page_number != 0; }
 
   /// Translations that were linked with this one.
   std::vector<Translation*> incoming;

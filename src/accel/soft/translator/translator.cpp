@@ -124,14 +124,20 @@ bool Translator::run(const Block& block) {
   if (translation == nullptr) return false;
   const std::uint64_t linear = translation->key.linear;
   if (!translation->reachable) make_reachable(*translation);
-  const TlbInfo& info = cpu_.tlb.info(cpu_.mmu_index, linear);
-  cpu_.tlb.code().insert(cpu_.mmu_index, linear, translation->page_number,
-                         info.linear == (linear & ~std::uint64_t{0xfff}) && info.global);
+  note_page(linear, translation->page_number);
+  if (translation->crosses()) note_page(linear + x86::kPageSize, translation->second_page_number);
   jump_cache_entry(translation->key) = {.inverted_linear = ~linear, .code = address_of(translation->guarded_entry)};
   if (from != nullptr && from->link[link_number_].target == linear) link(*from, from->link[link_number_], *translation);
   ++statistics_.entries;
   enter(translation->entry);
   return true;
+}
+
+/// NUMBER's page is the one that LINEAR leads to now.
+void Translator::note_page(std::uint64_t linear, std::uint32_t number) {
+  const TlbInfo& info = cpu_.tlb.info(cpu_.mmu_index, linear);
+  const bool known = info.linear == (linear & ~(x86::kPageSize - 1));
+  cpu_.tlb.code().insert(cpu_.mmu_index, linear, number, known && info.global);
 }
 
 /// From POSITION until there is something that only the run loop can do.
@@ -241,7 +247,8 @@ Translation* Translator::find_or_make(const Block& block) {
   const std::uint64_t linear = cpu_.rip;
   auto* owned = static_cast<Owned*>(block.translations.get());
   if (owned == nullptr) {
-    if (++block.runs <= options_.threshold || block.crosses || block.first.slot == nullptr) return nullptr;
+    const bool in_ram = block.first.slot != nullptr && (!block.crosses || block.second.slot != nullptr);
+    if (++block.runs <= options_.threshold || !in_ram) return nullptr;
     block.translations = std::make_unique<Owned>(*this);
     owned = static_cast<Owned*>(block.translations.get());
     owned->level = plan_block(cache_.decoder(), block, linear).level;
@@ -277,6 +284,7 @@ Translation* Translator::make(const Block& block, const TranslationKey& key, con
   translation.id = id;
   translation.block = &block;
   translation.page_number = page_number(key.linear, block.first.gpa);
+  if (block.crosses) translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
   const std::size_t hot = cursors_.hot;
   emitter_->emit(plan, &tables_->jump_cache[static_cast<unsigned>(key.mmu_index)][static_cast<unsigned>(key.level)][0],
                  cursors_, translation);
@@ -316,16 +324,30 @@ void Translator::flush() {
 
 void Translator::make_reachable(Translation& translation) {
   const Block& block = *translation.block;
-  CodePage& page = pages_[block.first.gpa >> 12U];
-  if (page.translations.empty()) page.source = block.first;
-  page.translations.push_back(&translation);
+  enlist(block.first, translation);
+  if (block.crosses) enlist(block.second, translation);
   translation.reachable = true;
+}
+
+void Translator::enlist(const Block::Source& source, Translation& translation) {
+  CodePage& page = pages_[source.gpa >> 12U];
+  if (page.translations.empty()) page.source = source;
+  page.translations.push_back(&translation);
+}
+
+void Translator::delist(std::uint64_t gpa, const Translation& translation) {
+  const auto page = pages_.find(gpa >> 12U);
+  if (page == pages_.end()) return;
+  std::erase(page->second.translations, &translation);
+  if (page->second.translations.empty()) pages_.erase(page);
 }
 
 /// Nothing leads to TRANSLATION any more, and it leads nowhere, but for the run loop.
 void Translator::detach(Translation& translation) {
   if (!translation.reachable) return;
   translation.reachable = false;
+  delist(translation.block->first.gpa, translation);
+  if (translation.crosses()) delist(translation.block->second.gpa, translation);
   for (Translation* from : std::exchange(translation.incoming, {}))
     for (unsigned n = 0; n < from->links; ++n)
       if (from->link[n].to == &translation) {
@@ -353,7 +375,8 @@ void Translator::unlink(Link& link) {
 
 void Translator::link(Translation& from, Link& link, Translation& to) {
   if (from.key.mmu_index != to.key.mmu_index || from.key.level != to.key.level || link.to != nullptr) return;
-  const bool same_page = from.key.linear >> 12U == to.key.linear >> 12U && from.page_number == to.page_number;
+  const bool same_page = !from.crosses() && !to.crosses() && from.key.linear >> 12U == to.key.linear >> 12U &&
+                         from.page_number == to.page_number;
   emitter_->patch(link.site, same_page ? to.entry : to.guarded_entry);
   link.to = &to;
   to.incoming.push_back(&from);
@@ -361,15 +384,11 @@ void Translator::link(Translation& from, Link& link, Translation& to) {
 
 void Translator::drop_changed_pages() {
   seen_code_changes_ = cpu_.machine.code_changes.load(std::memory_order_acquire);
-  for (auto page = pages_.begin(); page != pages_.end();) {
-    if (page->second.source.is_current()) {
-      ++page;
-      continue;
-    }
-    statistics_.detached += page->second.translations.size();
-    for (Translation* translation : page->second.translations) detach(*translation);
-    page = pages_.erase(page);
-  }
+  std::vector<Translation*> stale;
+  for (const auto& [gpa, page] : pages_)
+    if (!page.source.is_current()) stale.insert(stale.end(), page.translations.begin(), page.translations.end());
+  statistics_.detached += stale.size();
+  for (Translation* translation : stale) detach(*translation);
 }
 
 void Translator::look_for_host_writes() {
@@ -379,14 +398,7 @@ void Translator::look_for_host_writes() {
 
 /// The block that owns TRANSLATION goes, or wants it no more.
 void Translator::discard(Translation& translation) {
-  if (translation.reachable) {
-    const auto page = pages_.find(translation.block->first.gpa >> 12U);
-    if (page != pages_.end()) {
-      std::erase(page->second.translations, &translation);
-      if (page->second.translations.empty()) pages_.erase(page);
-    }
-    detach(translation);
-  }
+  detach(translation);
   if (link_from_ == &translation) link_from_ = nullptr;
   by_code_.erase(translation.end);
   std::unique_ptr<Translation>& place = translations_[translation.id];

@@ -86,6 +86,9 @@ class Translator final : public TranslatedCode {
 
   // Reachability.
   void make_reachable(Translation& translation);
+  void enlist(const Block::Source& source, Translation& translation);
+  void delist(std::uint64_t gpa, const Translation& translation);
+  void note_page(std::uint64_t linear, std::uint32_t number);
   void detach(Translation& translation);
   void unlink(Link& link);
   void link(Translation& from, Link& link, Translation& to);
