@@ -113,6 +113,16 @@ void accept_host_faults() {
   thread_local const SignalStack stack;
 }
 
+void refuse_other_signals() {
+  thread_local const bool done = [] {
+    sigset_t others;
+    ::sigfillset(&others);
+    for (const int signal : kSignals) ::sigdelset(&others, signal);
+    return ::pthread_sigmask(SIG_BLOCK, &others, nullptr) == 0;
+  }();
+  (void)done;
+}
+
 void install_host_fault_handlers() {
   static std::once_flag once;
   std::call_once(once, [] {

@@ -40,5 +40,8 @@ void install_host_fault_handlers();
 /// Readies this thread for generated code: those signals are let through, to handlers that run on a stack of their own.
 /// Once per thread; again is cheap and harmless.
 void accept_host_faults();
+/// Keeps all other signals away from this thread. For generated code whose stack pointer is the guest's: a handler that
+/// does not ask for a stack of its own would run there. Once per thread; again is cheap and harmless.
+void refuse_other_signals();
 
 }  // namespace doppel::accel::soft

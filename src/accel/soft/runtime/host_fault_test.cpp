@@ -83,5 +83,33 @@ TEST(HostFaultDeathTest, MemoryThatIsGoneIsNotTheInstructions) {
   EXPECT_DEATH(load.run(8), "");
 }
 
+TEST(HostFault, OtherSignalsAreRefusedWhereAskedFor) {
+  std::thread([] {
+    refuse_other_signals();
+    sigset_t blocked;
+    ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, nullptr, &blocked), 0);
+    EXPECT_EQ(::sigismember(&blocked, SIGTERM), 1);
+    EXPECT_EQ(::sigismember(&blocked, SIGUSR1), 1);
+    EXPECT_EQ(::sigismember(&blocked, SIGSEGV), 0);
+    EXPECT_EQ(::sigismember(&blocked, SIGFPE), 0);
+  }).join();
+}
+
+TEST(HostFault, AreAcceptedByAThreadThatBlockedEverything) {
+  std::thread([] {
+    sigset_t all;
+    ::sigfillset(&all);
+    ASSERT_EQ(::pthread_sigmask(SIG_BLOCK, &all, nullptr), 0);
+    accept_host_faults();
+    sigset_t blocked;
+    ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, nullptr, &blocked), 0);
+    EXPECT_EQ(::sigismember(&blocked, SIGSEGV), 0);
+    EXPECT_EQ(::sigismember(&blocked, SIGTERM), 1);
+    stack_t stack{};
+    ASSERT_EQ(::sigaltstack(nullptr, &stack), 0);
+    EXPECT_EQ(stack.ss_flags & SS_DISABLE, 0);
+  }).join();
+}
+
 }  // namespace
 }  // namespace doppel::accel::soft

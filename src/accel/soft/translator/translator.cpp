@@ -99,6 +99,7 @@ JumpCacheEntry& Translator::jump_cache_entry(const TranslationKey& key) {
 // --- Running ---
 
 void Translator::begin() {
+  refuse_other_signals();
   link_from_ = nullptr;
   // The kernel uses vector registers now and then, a process most of the time or never.
   level_[static_cast<unsigned>(MmuIndex::kSupervisor)] = VectorLevel::kNone;
@@ -188,8 +189,8 @@ void Translator::enter(std::uint32_t position) {
   }
 }
 
-/// Has the TLB know the page that a group's first access fails for: raises #PF as that access would. False: it is not
-/// the kind of memory that can be accessed inline, or the group crosses pages.
+/// Has the TLB know the page that a group's first access fails for. False: the access faults, it is not the kind of
+/// memory that can be accessed inline, or the group crosses pages.
 bool Translator::look_up_group(const Instruction& instruction, const Translation::Instruction& place,
                                std::uint64_t rip) {
   cpu_.instruction_start = cpu_.rip = rip;
@@ -207,7 +208,14 @@ bool Translator::look_up_group(const Instruction& instruction, const Translation
     default: linear = cpu_.view[instruction.segment].base + cpu_.effective_address(instruction);
   }
   if (!x86::is_canonical(linear, cpu_.linear_bits())) return false;
-  (void)translate(cpu_, linear, writes ? AccessKind::kWrite : AccessKind::kRead);
+  const std::uint64_t cr2 = cpu_.cr2;
+  try {
+    (void)translate(cpu_, linear, writes ? AccessKind::kWrite : AccessKind::kRead);
+  } catch (const Fault&) {
+    // The instruction's own checks, such as alignment's, may come first.
+    cpu_.cr2 = cr2;
+    return false;
+  }
   const std::uint64_t low = linear + static_cast<std::uint64_t>(std::int64_t{place.member.low});
   const TlbEntry& entry = cpu_.tlb.entry(cpu_.mmu_index, low);
   const std::uint64_t tag = place.member.group_writes ? entry.write_tag : entry.read_tag;
