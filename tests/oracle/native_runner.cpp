@@ -199,6 +199,16 @@ void pass_on(int signal, siginfo_t* info, void* ucontext) {
 constexpr std::array kGregs = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
+/// How much the kernel saved of it, which ends where the signal's stack may end too.
+std::size_t xsave_size(const mcontext_t& machine) {
+  constexpr std::size_t kSoftwareBytes = 464;  // behind what FXSAVE uses
+  constexpr std::size_t kFxsaveSize = 512;
+  _fpx_sw_bytes kernel{};
+  std::memcpy(&kernel, reinterpret_cast<const std::byte*>(machine.fpregs) + kSoftwareBytes, sizeof kernel);
+  constexpr std::uint32_t kMagic = 0x46505853;  // FP_XSTATE_MAGIC1: there is more than FXSAVE's
+  return kernel.magic1 == kMagic ? std::min<std::size_t>(kernel.xstate_size, kXsaveSize) : kFxsaveSize;
+}
+
 void on_signal(int signal, siginfo_t* info, void* opaque) {
   Context& at = context();
   if (at.running == 0) return pass_on(signal, info, opaque);
@@ -211,7 +221,7 @@ void on_signal(int signal, siginfo_t* info, void* opaque) {
   at.error_code = static_cast<std::uint64_t>(gregs[REG_ERR]);
   at.cr2 = static_cast<std::uint64_t>(gregs[REG_CR2]);
   at.signalled = 1;
-  std::memcpy(at.out_xsave.data(), machine.fpregs, kXsaveSize);
+  std::memcpy(at.out_xsave.data(), machine.fpregs, xsave_size(machine));
   at.running = 0;
   gregs[REG_RIP] = static_cast<greg_t>(reinterpret_cast<std::uintptr_t>(oracle_resume));
   gregs[REG_EFL] &= ~static_cast<greg_t>(x86::rflags::kTf | x86::rflags::kAc | x86::rflags::kDf | x86::rflags::kNt);
