@@ -3,10 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "accel/kvm/kvm.h"
 #include "accel/soft/soft.h"
+#include "base/text.h"
 #include "x86/cpuid_table.h"
 #include "x86/features.h"
 
@@ -18,21 +18,20 @@ using Opened = Result<std::unique_ptr<accel::Accelerator>>;
 
 /// From properties of `-accel soft`; those that are not ours have no effect.
 Result<accel::soft::TranslationOptions> translation_options(const AccelConfig& accel) {
-  constexpr unsigned kLeastCodeMiB = 8;
-  constexpr unsigned kMostCodeMiB = 1024;  // translated code jumps within 2 GiB
+  constexpr std::uint64_t kLeastCodeMiB = 8;
+  constexpr std::uint64_t kMostCodeMiB = 1024;  // translated code jumps within 2 GiB
   accel::soft::TranslationOptions options;
   for (const auto& [key, value] : accel.properties) {
     if (key == "translate") {
-      if (value != "on" && value != "off")
-        return fail(ErrorKind::kInvalidArgument, "translate= expects on or off, not '{}'", value);
-      options.on = value == "on";
+      const auto on = parse_bool(value);
+      if (!on) return fail(ErrorKind::kInvalidArgument, "translate= expects on or off, not '{}'", value);
+      options.on = *on;
     } else if (key == "tb-size") {
-      unsigned mib = 0;
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mib);
-      if (error != std::errc() || end != value.data() + value.size() || mib > kMostCodeMiB)
+      const auto mib = parse_number(value);
+      if (!mib || *mib > kMostCodeMiB)
         return fail(ErrorKind::kInvalidArgument, "tb-size= expects MiB from 0, which is the default, to {}, not '{}'",
                     kMostCodeMiB, value);
-      if (mib != 0) options.code_size = std::size_t{std::max(mib, kLeastCodeMiB)} << 20U;
+      if (*mib != 0) options.code_size = static_cast<std::size_t>(std::max(*mib, kLeastCodeMiB) << 20U);
     }
   }
   return options;

@@ -36,9 +36,13 @@ inline constexpr Requirement kAvx512{.cr0_unavailable = x86::cr0::kTs,
   raise(invalid ? x86::kInvalidOpcode : x86::kDeviceNotAvailable);
 }
 
+[[nodiscard]] inline bool is_available(const Cpu& cpu, const Requirement& needed) {
+  return ((cpu.cr0 & (needed.cr0_invalid | needed.cr0_unavailable)) | (~cpu.cr4 & needed.cr4) |
+          (~cpu.xcr0 & needed.xcr0)) == 0;
+}
+
 inline void require(const Cpu& cpu, const Requirement& needed) {
-  if (((cpu.cr0 & (needed.cr0_invalid | needed.cr0_unavailable)) | (~cpu.cr4 & needed.cr4) |
-       (~cpu.xcr0 & needed.xcr0)) != 0) [[unlikely]]
+  if (!is_available(cpu, needed)) [[unlikely]]
     refuse(cpu, needed);
 }
 

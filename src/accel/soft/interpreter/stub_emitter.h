@@ -54,9 +54,9 @@ struct StubRegisters {
 };
 StubRegisters assign_registers(const StubPlan& plan);
 
-/// At most 15 bytes of machine code.
+/// One instruction, with room for more prefixes and displacement than the guest's had.
 struct MachineCode {
-  std::array<std::uint8_t, 16> bytes{};
+  std::array<std::uint8_t, 24> bytes{};
   std::uint8_t size = 0;
   void add(unsigned byte) { bytes.at(size++) = static_cast<std::uint8_t>(byte); }
   [[nodiscard]] std::span<const std::uint8_t> span() const { return std::span(bytes).first(size); }

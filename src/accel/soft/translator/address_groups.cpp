@@ -3,7 +3,6 @@
 // constants are kept account of instead.
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <optional>
 
 #include "accel/soft/translator/plan.h"
@@ -65,14 +64,6 @@ class Grouper {
   void follow(const PlannedInstruction& planned);
   void change(unsigned reg) { registers_.at(reg) = {.number = ++last_number_, .delta = 0}; }
   void name_groups();
-  [[nodiscard]] Access stack_access(unsigned reg, std::int64_t offset, bool writes) const {
-    const Value& value = registers_.at(reg);
-    return {.key = {.base = value.number, .segment = x86::kSs},
-            .offset = value.delta + offset,
-            .size = 8,
-            .writes = writes};
-  }
-
   BlockPlan& plan_;
   std::array<Value, x86::kGprCount> registers_{};
   std::uint32_t last_number_ = 0;
@@ -81,15 +72,14 @@ class Grouper {
 };
 
 std::optional<Access> Grouper::access_of(const PlannedInstruction& planned) const {
-  switch (planned.action) {
-    case Action::kPush:
-    case Action::kCall: return stack_access(x86::kRsp, -8, true);
-    case Action::kPop:
-    case Action::kReturn: return stack_access(x86::kRsp, 0, false);
-    case Action::kLeave: return stack_access(x86::kRbp, 0, false);
-    case Action::kMemory: break;
-    default: return std::nullopt;
+  if (const auto stack = stack_access(planned.action)) {
+    const Value& value = registers_.at(stack->reg);
+    return Access{.key = {.base = value.number, .segment = x86::kSs},
+                  .offset = value.delta + stack->offset,
+                  .size = 8,
+                  .writes = stack->writes};
   }
+  if (planned.action != Action::kMemory) return std::nullopt;
   const Instruction& i = *planned.instruction;
   if (i.address_size != 8 || i.base == kRipRegister) return std::nullopt;
   Access access{.key = {}, .offset = i.disp, .size = planned.memory_size, .writes = planned.writes_memory};
@@ -160,7 +150,6 @@ void Grouper::follow(const PlannedInstruction& planned) {
   }
   for (unsigned reg = 0; reg < registers_.size(); ++reg)
     if ((planned.written_gprs >> reg & 1U) != 0) change(reg);
-  if (planned.action == Action::kAddress) change(planned.instruction->reg / 8U);
 }
 
 void Grouper::name_groups() {

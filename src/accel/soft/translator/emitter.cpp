@@ -15,7 +15,7 @@ namespace {
 constexpr unsigned kR14 = 14;
 constexpr unsigned kR15 = 15;
 constexpr unsigned kJumpHashShift = 12;
-constexpr std::uint32_t kPageSize = 4096;
+constexpr auto kPageSize = static_cast<std::uint32_t>(x86::kPageSize);
 
 bool fits_signed_32(std::uint64_t value) {
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(value))) == value;
@@ -85,7 +85,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   HostOperand find_member(bool needs_r14, bool needs_r15);
   void load_addend();
   void lead();
-  Xbyak::RegExp find_stack(x86::Gpr reg, int offset, Access access);
+  Xbyak::RegExp find_stack();
   Xbyak::Reg64 take_temporary(Xbyak::RegExp& place);
   void load_target();
   void probe_jump_cache();
@@ -266,7 +266,7 @@ void Emitter::Generator::memory() {
 }
 
 void Emitter::Generator::push_operand() {
-  Xbyak::RegExp place = find_stack(x86::kRsp, -8, Access::kWrite);
+  Xbyak::RegExp place = find_stack();
   const Instruction& i = *planned_->instruction;
   const unsigned reg = i.rm / 8;
   if (i.rm == kZeroRegister) {
@@ -282,7 +282,7 @@ void Emitter::Generator::push_operand() {
 }
 
 void Emitter::Generator::pop_register() {
-  const Xbyak::RegExp place = find_stack(x86::kRsp, 0, Access::kRead);
+  const Xbyak::RegExp place = find_stack();
   const unsigned reg = planned_->instruction->rm / 8;
   if (reg >= kR14) {
     mov(r14, qword[place]);
@@ -297,7 +297,7 @@ void Emitter::Generator::pop_register() {
 }
 
 void Emitter::Generator::leave() {
-  const Xbyak::RegExp place = find_stack(x86::kRbp, 0, Access::kRead);
+  const Xbyak::RegExp place = find_stack();
   mov(r14, qword[place]);
   lea(rsp, ptr[rbp + 8]);
   mov(rbp, r14);
@@ -358,7 +358,7 @@ void Emitter::Generator::jump_counter() {
 void Emitter::Generator::call() {
   const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
   poll_if_backward(target);
-  Xbyak::RegExp place = find_stack(x86::kRsp, -8, Access::kWrite);
+  Xbyak::RegExp place = find_stack();
   if (fits_signed_32(planned_->next_rip()))
     mov(qword[place], planned_->next_rip());
   else
@@ -370,7 +370,7 @@ void Emitter::Generator::call() {
 
 void Emitter::Generator::return_() {
   poll();
-  const Xbyak::RegExp place = find_stack(x86::kRsp, 0, Access::kRead);
+  const Xbyak::RegExp place = find_stack();
   mov(r14, qword[place]);
   probe_jump_cache();
   mov(rcx, qword[at(state_.rcx)]);
@@ -549,18 +549,13 @@ void Emitter::Generator::load_addend() {
 void Emitter::Generator::lead() {
   const GroupMember& member = planned_->member;
   bool has_segment = false;
-  switch (planned_->action) {
-    case Action::kPush:
-    case Action::kCall: lea(r14, ptr[rsp + static_cast<std::size_t>(std::int64_t{member.low} - 8)]); break;
-    case Action::kPop:
-    case Action::kReturn: lea(r14, ptr[rsp + static_cast<std::size_t>(std::int64_t{member.low})]); break;
-    case Action::kLeave: lea(r14, ptr[rbp + static_cast<std::size_t>(std::int64_t{member.low})]); break;
-    default: {
-      effective_address(planned_->instruction->disp + member.low);
-      add_segment_base();
-      const x86::SegmentName segment = planned_->instruction->segment;
-      has_segment = segment == x86::kFs || segment == x86::kGs;
-    }
+  if (const auto stack = stack_access(planned_->action)) {
+    lea(r14, ptr[Xbyak::Reg64(stack->reg) + static_cast<std::size_t>(std::int64_t{stack->offset} + member.low)]);
+  } else {
+    effective_address(planned_->instruction->disp + member.low);
+    add_segment_base();
+    const x86::SegmentName segment = planned_->instruction->segment;
+    has_segment = segment == x86::kFs || segment == x86::kGs;
   }
   look_up(member.group_writes ? Access::kWrite : Access::kRead, member.span, entries().addend);
   if (has_segment) {
@@ -570,16 +565,17 @@ void Emitter::Generator::lead() {
   mov(qword[at(state_.addend.at(static_cast<std::size_t>(member.group)))], r15);
 }
 
-/// Where the eight bytes at REG + OFFSET are.
-Xbyak::RegExp Emitter::Generator::find_stack(x86::Gpr reg, int offset, Access access) {
-  const Xbyak::Reg64 pointer(static_cast<int>(reg));
-  const auto disp = static_cast<std::size_t>(std::int64_t{offset});
+/// Where the eight bytes are that the action accesses.
+Xbyak::RegExp Emitter::Generator::find_stack() {
+  const StackAccess stack = stack_access(planned_->action).value();
+  const Xbyak::Reg64 pointer(stack.reg);
+  const auto disp = static_cast<std::size_t>(std::int64_t{stack.offset});
   if (is_member()) {
     load_addend();
     return Xbyak::RegExp(pointer) + Xbyak::RegExp(r15) + disp;
   }
   lea(r14, ptr[pointer + disp]);
-  look_up(access, 8, entries().host);
+  look_up(stack.writes ? Access::kWrite : Access::kRead, 8, entries().host);
   return Xbyak::RegExp(r14) + Xbyak::RegExp(r15);
 }
 

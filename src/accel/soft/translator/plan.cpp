@@ -261,6 +261,17 @@ void Planner::find_flags() {
 
 }  // namespace
 
+std::optional<StackAccess> stack_access(Action action) {
+  switch (action) {
+    case Action::kPush:
+    case Action::kCall: return StackAccess{.reg = x86::kRsp, .offset = -8, .writes = true};
+    case Action::kPop:
+    case Action::kReturn: return StackAccess{.reg = x86::kRsp, .offset = 0, .writes = false};
+    case Action::kLeave: return StackAccess{.reg = x86::kRbp, .offset = 0, .writes = false};
+    default: return std::nullopt;
+  }
+}
+
 BlockPlan plan_block(const Decoder& decoder, const Block& block, std::uint64_t linear) {
   BlockPlan plan;
   plan.instructions.resize(block.size);

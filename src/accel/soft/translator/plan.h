@@ -4,6 +4,7 @@
 #include <Zydis/Zydis.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -34,6 +35,15 @@ enum class Action : std::uint8_t {
   kJumpIndirect,
   kCallIndirect,
 };
+
+/// The eight bytes that an action accesses at a register's value + OFFSET.
+struct StackAccess {
+  x86::Gpr reg = x86::kRsp;
+  std::int8_t offset = 0;
+  bool writes = false;
+};
+/// None: the action is none of the stack's, or makes more than one access.
+std::optional<StackAccess> stack_access(Action action);
 
 /// R14 and R15 live in memory while translated code runs; their host registers are its temporaries.
 struct SpilledUse {

@@ -18,7 +18,7 @@ bool is_kept(std::uint8_t prefix) {
   return prefix == 0x66 || prefix == 0xf0 || prefix == 0xf2 || prefix == 0xf3;
 }
 
-void legacy_prefixes(const ZydisDecodedInstruction& zydis, const OperandBits& bits, HostInstruction& out) {
+void legacy_prefixes(const ZydisDecodedInstruction& zydis, const OperandBits& bits, MachineCode& out) {
   for (const auto& prefix : std::span(zydis.raw.prefixes).first(zydis.raw.prefix_count))
     if (is_kept(prefix.value)) out.add(prefix.value);
   out.add(0x40U | unsigned{zydis.raw.rex.W} << 3U | unsigned{zydis.raw.rex.R} << 2U | bits.x << 1U | bits.b);
@@ -33,7 +33,7 @@ unsigned inverted(const OperandBits& bits) {
 }
 
 /// The two-byte form cannot say X and B.
-void vex(const std::uint8_t* raw, const OperandBits& bits, HostInstruction& out) {
+void vex(const std::uint8_t* raw, const OperandBits& bits, MachineCode& out) {
   const bool is_short = raw[0] == 0xc5;
   const unsigned map = is_short ? 1U : raw[1] & 0x1fU;
   out.add(0xc4);
@@ -41,7 +41,7 @@ void vex(const std::uint8_t* raw, const OperandBits& bits, HostInstruction& out)
   out.add(is_short ? raw[1] & 0x7fU : raw[2]);
 }
 
-void evex(const std::uint8_t* raw, const OperandBits& bits, HostInstruction& out) {
+void evex(const std::uint8_t* raw, const OperandBits& bits, MachineCode& out) {
   out.add(0x62);
   out.add((raw[1] & 0x9fU) | inverted(bits));
   out.add(raw[2]);
@@ -49,7 +49,7 @@ void evex(const std::uint8_t* raw, const OperandBits& bits, HostInstruction& out
 }
 
 /// ModRM, SIB and displacement (SDM 2A 2.1.5). EVEX scales short displacements, so it gets none.
-void mod_rm(unsigned reg, const HostOperand& operand, bool short_displacement, HostInstruction& out) {
+void mod_rm(unsigned reg, const HostOperand& operand, bool short_displacement, MachineCode& out) {
   constexpr unsigned kSib = 4;
   constexpr unsigned kNeedsDisplacement = 5;  // with these low bits, "no displacement" means something else
   const unsigned base = operand.base & 7U;
@@ -69,10 +69,10 @@ void mod_rm(unsigned reg, const HostOperand& operand, bool short_displacement, H
 
 }  // namespace
 
-HostInstruction reencode(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes,
-                         const HostOperand& operand) {
+MachineCode reencode(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes,
+                     const HostOperand& operand) {
   const OperandBits bits = bits_of(operand);
-  HostInstruction out;
+  MachineCode out;
   switch (zydis.encoding) {
     case ZYDIS_INSTRUCTION_ENCODING_VEX: vex(bytes.data() + zydis.raw.vex.offset, bits, out); break;
     case ZYDIS_INSTRUCTION_ENCODING_EVEX: evex(bytes.data() + zydis.raw.evex.offset, bits, out); break;

@@ -4,9 +4,10 @@
 
 #include <Zydis/Zydis.h>
 
-#include <array>
 #include <cstdint>
 #include <span>
+
+#include "accel/soft/interpreter/stub_emitter.h"
 
 namespace doppel::accel::soft {
 
@@ -18,15 +19,8 @@ struct HostOperand {
   std::int32_t disp = 0;
 };
 
-struct HostInstruction {
-  std::array<std::uint8_t, 24> bytes{};
-  std::uint8_t size = 0;
-  void add(unsigned byte) { bytes.at(size++) = static_cast<std::uint8_t>(byte); }
-  [[nodiscard]] std::span<const std::uint8_t> span() const { return std::span(bytes).first(size); }
-};
-
 /// BYTES, decoded as ZYDIS, name a memory operand by ModRM and no register among AH to BH.
-HostInstruction reencode(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes,
-                         const HostOperand& operand);
+MachineCode reencode(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes,
+                     const HostOperand& operand);
 
 }  // namespace doppel::accel::soft

@@ -3,6 +3,7 @@
 #include <cpuid.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "accel/soft/interpreter/alu.h"
@@ -45,19 +46,12 @@ bool host_has_bmi2() {
   return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & bit(kBmi2)) != 0;
 }
 
-bool is_available(const Cpu& cpu, const Requirement& needed) {
-  return ((cpu.cr0 & (needed.cr0_invalid | needed.cr0_unavailable)) | (~cpu.cr4 & needed.cr4) |
-          (~cpu.xcr0 & needed.xcr0)) == 0;
-}
+/// By VectorLevel.
+constexpr std::array kRequirements = {requirement::kNone, requirement::kSse, requirement::kAvx, requirement::kAvx512};
+static_assert(kRequirements.size() == kVectorLevels);
 
 bool is_available(const Cpu& cpu, VectorLevel level) {
-  switch (level) {
-    case VectorLevel::kNone: return true;
-    case VectorLevel::kSse: return is_available(cpu, requirement::kSse);
-    case VectorLevel::kAvx: return is_available(cpu, requirement::kAvx);
-    case VectorLevel::kAvx512: return is_available(cpu, requirement::kAvx512);
-  }
-  return false;
+  return is_available(cpu, kRequirements.at(static_cast<std::size_t>(level)));
 }
 
 }  // namespace
@@ -194,19 +188,10 @@ void Translator::enter(std::uint32_t position) {
 bool Translator::look_up_group(const Instruction& instruction, const Translation::Instruction& place,
                                std::uint64_t rip) {
   cpu_.instruction_start = cpu_.rip = rip;
-  std::uint64_t linear = 0;
-  bool writes = place.writes_memory;
-  switch (place.action) {
-    case Action::kPush:
-    case Action::kCall:
-      linear = cpu_.gpr[x86::kRsp] - 8;
-      writes = true;
-      break;
-    case Action::kPop:
-    case Action::kReturn: linear = cpu_.gpr[x86::kRsp]; break;
-    case Action::kLeave: linear = cpu_.gpr[x86::kRbp]; break;
-    default: linear = cpu_.view[instruction.segment].base + cpu_.effective_address(instruction);
-  }
+  const std::optional<StackAccess> stack = stack_access(place.action);
+  const bool writes = stack ? stack->writes : place.writes_memory;
+  const std::uint64_t linear = stack ? cpu_.gpr[stack->reg] + static_cast<std::uint64_t>(std::int64_t{stack->offset})
+                                     : cpu_.view[instruction.segment].base + cpu_.effective_address(instruction);
   if (!x86::is_canonical(linear, cpu_.linear_bits())) return false;
   const std::uint64_t cr2 = cpu_.cr2;
   try {
@@ -254,12 +239,15 @@ void Translator::follow_fault() {
 Translation* Translator::find_or_make(const Block& block) {
   const std::uint64_t linear = cpu_.rip;
   auto* owned = static_cast<Owned*>(block.translations.get());
+  std::optional<BlockPlan> plan;
   if (owned == nullptr) {
     const bool in_ram = block.first.slot != nullptr && (!block.crosses || block.second.slot != nullptr);
     if (++block.runs <= options_.threshold || !in_ram) return nullptr;
-    block.translations = std::make_unique<Owned>(*this);
-    owned = static_cast<Owned*>(block.translations.get());
-    owned->level = plan_block(cache_.decoder(), block, linear).level;
+    plan = plan_block(cache_.decoder(), block, linear);
+    auto fresh = std::make_unique<Owned>(*this);
+    owned = fresh.get();
+    owned->level = plan->level;
+    block.translations = std::move(fresh);
   }
   if (!raise_level(owned->level)) return nullptr;
   const TranslationKey key{.linear = linear, .mmu_index = cpu_.mmu_index, .level = tables_->state.level};
@@ -270,9 +258,9 @@ Translation* Translator::find_or_make(const Block& block) {
     for (Translation* translation : owned->list) discard(*translation);
     owned->list.clear();
   }
-  Translation* const made = make(block, key, plan_block(cache_.decoder(), block, linear));
-  // Making it may have flushed everything, this block's list included.
-  static_cast<Owned*>(block.translations.get())->list.push_back(made);
+  if (!plan) plan = plan_block(cache_.decoder(), block, linear);
+  Translation* const made = make(block, key, *plan);
+  owned->list.push_back(made);  // only now: making it may have flushed everything, this list included
   return made;
 }
 
