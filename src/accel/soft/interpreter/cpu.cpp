@@ -88,9 +88,12 @@ void Cpu::update_view(SegmentName name) {
   const std::uint64_t end = usable && !expands_down(from) ? std::uint64_t{from.limit} + 1 : 0;
   // Rights are for protected mode: in real mode whatever is in the hidden part can be read and written.
   const bool checks_rights = protected_mode && !vm86;
+  const SegmentView before = result;
   result = {.base = from.base,
             .read_end = checks_rights && !readable(from) ? 0 : end,
             .write_end = checks_rights && !writable(from) ? 0 : end};
+  // Translated code takes segments for what they were when it was entered.
+  if (result != before) leave_block = true;
 }
 
 void Cpu::check_segment(SegmentName name, std::uint64_t offset, std::uint64_t size, AccessKind kind) const {

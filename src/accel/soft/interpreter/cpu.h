@@ -70,6 +70,7 @@ struct SegmentView {
   std::uint64_t base = 0;
   std::uint64_t read_end = 0;  // 0: never without check
   std::uint64_t write_end = 0;
+  bool operator==(const SegmentView&) const = default;
 };
 
 class Cpu {

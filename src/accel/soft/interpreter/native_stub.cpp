@@ -36,11 +36,6 @@ constexpr std::array kExtensions = {
     ZYDIS_ISA_EXT_VPCLMULQDQ,
 };
 
-bool is_x87(const ZydisDecodedInstruction& zydis) {
-  return zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && zydis.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
-         (zydis.opcode & 0xf8U) == 0xd8;
-}
-
 bool host_has_encoding(ZydisInstructionEncoding encoding) {
   switch (encoding) {
     case ZYDIS_INSTRUCTION_ENCODING_LEGACY: return true;
@@ -52,17 +47,20 @@ bool host_has_encoding(ZydisInstructionEncoding encoding) {
 
 bool is_supported(const Decoded& decoded) {
   const ZydisDecodedInstruction& zydis = decoded.zydis;
-  if (!host_has_encoding(zydis.encoding)) return false;
   // VEX and EVEX are no prefixes there (SDM 2A 2.8.1).
   if (zydis.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && decoded.mode == CodeMode::kReal16) return false;
-  return is_x87(zydis) || contains(kExtensions, zydis.meta.isa_ext);
+  return is_native_extension(zydis);
 }
 
 }  // namespace
 
-bool is_register_extension(const ZydisDecodedInstruction& zydis) {
-  return host_has_encoding(zydis.encoding) && !is_x87(zydis) && zydis.meta.isa_ext != ZYDIS_ISA_EXT_MMX &&
-         contains(kExtensions, zydis.meta.isa_ext);
+bool is_x87(const ZydisDecodedInstruction& zydis) {
+  return zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && zydis.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+         (zydis.opcode & 0xf8U) == 0xd8;
+}
+
+bool is_native_extension(const ZydisDecodedInstruction& zydis) {
+  return host_has_encoding(zydis.encoding) && (is_x87(zydis) || contains(kExtensions, zydis.meta.isa_ext));
 }
 
 namespace {

@@ -20,9 +20,11 @@ namespace doppel::accel::soft {
 /// operating system and the decoder have them.
 x86::FeatureSet host_native_features();
 
-/// Is ZYDIS, which no operation table has a row for, one of the vector and bit manipulation instructions that work on
-/// general, vector and mask registers, flags and memory alone, and that this host has? x87 and MMX are none.
-bool is_register_extension(const ZydisDecodedInstruction& zydis);
+/// Is ZYDIS, which no operation table has a row for, one of the x87, vector and bit manipulation instructions that work
+/// on registers, flags and memory alone, and that this host has?
+bool is_native_extension(const ZydisDecodedInstruction& zydis);
+/// One of x87's opcodes?
+bool is_x87(const ZydisDecodedInstruction& zydis);
 
 /// Makes and owns stubs; those of equal instructions are shared. One per vCPU, used on its thread.
 ///

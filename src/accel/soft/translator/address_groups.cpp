@@ -72,16 +72,16 @@ class Grouper {
 };
 
 std::optional<Access> Grouper::access_of(const PlannedInstruction& planned) const {
-  if (const auto stack = stack_access(planned.action)) {
+  if (const auto stack = stack_access(planned.action, plan_.kind)) {
     const Value& value = registers_.at(stack->reg);
     return Access{.key = {.base = value.number, .segment = x86::kSs},
                   .offset = value.delta + stack->offset,
-                  .size = 8,
+                  .size = plan_.kind.word(),
                   .writes = stack->writes};
   }
   if (planned.action != Action::kMemory) return std::nullopt;
   const Instruction& i = *planned.instruction;
-  if (i.address_size != 8 || i.base == kRipRegister) return std::nullopt;
+  if (i.address_size != plan_.kind.word() || i.base == kRipRegister) return std::nullopt;
   Access access{.key = {}, .offset = i.disp, .size = planned.memory_size, .writes = planned.writes_memory};
   // Those two have bases that count; the others' are all zero.
   if (i.segment == x86::kFs || i.segment == x86::kGs)
@@ -131,15 +131,17 @@ void Grouper::follow(const PlannedInstruction& planned) {
       for (unsigned reg = 0; reg < registers_.size(); ++reg) change(reg);
       first_open_ = groups_.size();
       return;
-    case Action::kPush: registers_[x86::kRsp].delta -= 8; return;
+    case Action::kPush:
+    case Action::kPushMemory: registers_[x86::kRsp].delta -= plan_.kind.word(); return;
     case Action::kPop: {
       const unsigned reg = planned.instruction->rm / 8U;
-      registers_[x86::kRsp].delta += 8;
+      registers_[x86::kRsp].delta += plan_.kind.word();
       change(reg);
       return;
     }
     case Action::kLeave:
-      registers_[x86::kRsp] = {.number = registers_[x86::kRbp].number, .delta = registers_[x86::kRbp].delta + 8};
+      registers_[x86::kRsp] = {.number = registers_[x86::kRbp].number,
+                               .delta = registers_[x86::kRbp].delta + plan_.kind.word()};
       change(x86::kRbp);
       return;
     default: break;

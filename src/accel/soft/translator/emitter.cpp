@@ -63,6 +63,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void verbatim();
   void memory();
   void push_operand();
+  void push_memory();
   void pop_register();
   void leave();
   void jump();
@@ -90,7 +91,10 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void load_target();
   void probe_jump_cache();
   void jump_through_cache();
-  void store_constant(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch);
+  void store_word(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch);
+  void load_word(const Xbyak::Reg64& reg, const Xbyak::RegExp& place);
+  void add_to_stack_pointer(std::int64_t bytes);
+  void load_address(const Xbyak::Reg64& reg, const Xbyak::RegExp& sum);
   void link_to(std::uint64_t target);
   void jump_to_stub(ExitKind kind, std::uint32_t id, bool reload_rcx);
   void raw(std::span<const std::uint8_t> bytes) {
@@ -109,6 +113,16 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   }
   [[nodiscard]] bool is_member() const { return planned_->member.group >= 0; }
   [[nodiscard]] const TlbEntry& entries() const { return *cpu_.tlb.entries(translation_->key.mmu_index); }
+  [[nodiscard]] bool is_long() const { return plan_->kind.is_long; }
+  [[nodiscard]] std::uint8_t word() const { return plan_->kind.word(); }
+  [[nodiscard]] std::uint64_t branch_target() const {
+    return (planned_->next_rip() + planned_->instruction->imm) & plan_->kind.address_mask();
+  }
+  [[nodiscard]] StackAccess stack() const { return stack_access(planned_->action, plan_->kind).value(); }
+  [[nodiscard]] bool has_segment_base() const {
+    const x86::SegmentName segment = planned_->instruction->segment;
+    return segment == x86::kFs || segment == x86::kGs;
+  }
   [[nodiscard]] bool flags_live() const { return planned_->flags_before != 0; }
 
   const Cpu& cpu_;
@@ -192,7 +206,9 @@ void Emitter::Generator::body() {
     case Action::kVerbatim: return verbatim();
     case Action::kMemory: return memory();
     case Action::kAddress: {
-      const std::uint64_t address = planned_->next_rip() + static_cast<std::uint64_t>(planned_->instruction->disp);
+      const bool relative = planned_->instruction->base == kRipRegister;
+      const std::uint64_t address =
+          (relative ? planned_->next_rip() : 0) + static_cast<std::uint64_t>(planned_->instruction->disp);
       const unsigned reg = planned_->instruction->reg / 8;
       const std::uint64_t masked = address & kAddressMasks[planned_->instruction->address_size];
       if (planned_->instruction->operand_size == 2) return interpret();
@@ -205,6 +221,7 @@ void Emitter::Generator::body() {
     }
     case Action::kNothing: return;
     case Action::kPush: return push_operand();
+    case Action::kPushMemory: return push_memory();
     case Action::kPop: return pop_register();
     case Action::kLeave: return leave();
     case Action::kJump: return jump();
@@ -251,7 +268,7 @@ void Emitter::Generator::verbatim() {
   if (i.has_memory)
     for (const unsigned reg : {i.base / 8U, i.index / 8U})
       if (reg == kR14 || reg == kR15) load_spilled(reg);
-  raw(planned_->bytes);
+  raw(planned_->code());
   if (planned_->written.r14) store_spilled(kR14);
   if (planned_->written.r15) store_spilled(kR15);
 }
@@ -260,7 +277,7 @@ void Emitter::Generator::memory() {
   const HostOperand operand = find_operand();
   if (planned_->used.r14) load_spilled(kR14);
   if (planned_->used.r15) load_spilled(kR15);
-  raw(reencode(planned_->zydis, planned_->bytes, operand).span());
+  raw(reencode(planned_->zydis, planned_->code(), operand).span());
   if (planned_->written.r14) store_spilled(kR14);
   if (planned_->written.r15) store_spilled(kR15);
 }
@@ -270,15 +287,31 @@ void Emitter::Generator::push_operand() {
   const Instruction& i = *planned_->instruction;
   const unsigned reg = i.rm / 8;
   if (i.rm == kZeroRegister) {
-    mov(qword[place], i.imm);
+    store_word(place, i.imm, r14);
   } else if (reg >= kR14) {
     const Xbyak::Reg64 value = take_temporary(place);
     mov(value, qword[at(cpu_.gpr[reg])]);
     mov(qword[place], value);
-  } else {
+  } else if (is_long()) {
     mov(qword[place], Xbyak::Reg64(static_cast<int>(reg)));
+  } else {
+    mov(dword[place], Xbyak::Reg32(static_cast<int>(reg)));
   }
-  lea(rsp, ptr[rsp - 8]);
+  add_to_stack_pointer(-word());
+}
+
+void Emitter::Generator::push_memory() {
+  load_target();
+  mov(qword[at(state_.target)], r14);
+  load_address(r14, Xbyak::RegExp(rsp) - word());
+  look_up(Access::kWrite, word(), entries().host);
+  lea(r14, ptr[r14 + r15]);
+  mov(r15, qword[at(state_.target)]);
+  if (is_long())
+    mov(qword[r14], r15);
+  else
+    mov(dword[r14], r15d);
+  add_to_stack_pointer(-word());
 }
 
 void Emitter::Generator::pop_register() {
@@ -287,20 +320,38 @@ void Emitter::Generator::pop_register() {
   if (reg >= kR14) {
     mov(r14, qword[place]);
     mov(qword[at(cpu_.gpr[reg])], r14);
-    lea(rsp, ptr[rsp + 8]);
-  } else if (reg == x86::kRsp) {
-    mov(rsp, qword[place]);
-  } else {
-    mov(Xbyak::Reg64(static_cast<int>(reg)), qword[place]);
-    lea(rsp, ptr[rsp + 8]);
+    add_to_stack_pointer(word());
+    return;
   }
+  load_word(Xbyak::Reg64(static_cast<int>(reg)), place);
+  if (reg != x86::kRsp) add_to_stack_pointer(word());
 }
 
 void Emitter::Generator::leave() {
-  const Xbyak::RegExp place = find_stack();
-  mov(r14, qword[place]);
-  lea(rsp, ptr[rbp + 8]);
+  load_word(r14, find_stack());
+  load_address(rsp, Xbyak::RegExp(rbp) + word());
   mov(rbp, r14);
+}
+
+/// REG becomes the word at PLACE, on the host.
+void Emitter::Generator::load_word(const Xbyak::Reg64& reg, const Xbyak::RegExp& place) {
+  if (is_long())
+    mov(reg, qword[place]);
+  else
+    mov(reg.cvt32(), dword[place]);
+}
+
+/// REG becomes a guest's address.
+void Emitter::Generator::load_address(const Xbyak::Reg64& reg, const Xbyak::RegExp& sum) {
+  if (is_long())
+    lea(reg, ptr[sum]);
+  else
+    lea(reg.cvt32(), ptr[sum]);
+}
+
+/// Without flags.
+void Emitter::Generator::add_to_stack_pointer(std::int64_t bytes) {
+  load_address(rsp, Xbyak::RegExp(rsp) + static_cast<std::size_t>(bytes));
 }
 
 // --- Branches ---
@@ -324,14 +375,14 @@ void Emitter::Generator::link_to(std::uint64_t target) {
 }
 
 void Emitter::Generator::jump() {
-  const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
+  const std::uint64_t target = branch_target();
   poll_if_backward(target);
   link_to(target);
   falls_through_ = false;
 }
 
 void Emitter::Generator::jump_if() {
-  const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
+  const std::uint64_t target = branch_target();
   poll_if_backward(target);
   db(0x0f);
   db(0x80 | (planned_->zydis.opcode & 0xf));
@@ -345,7 +396,7 @@ void Emitter::Generator::jump_if() {
 /// Those have short displacements alone.
 void Emitter::Generator::jump_counter() {
   constexpr unsigned kNearJump = 5;  // bytes
-  const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
+  const std::uint64_t target = branch_target();
   poll_if_backward(target);
   if (planned_->instruction->address_size == 4) db(0x67);
   db(planned_->zydis.opcode);
@@ -356,25 +407,24 @@ void Emitter::Generator::jump_counter() {
 }
 
 void Emitter::Generator::call() {
-  const std::uint64_t target = planned_->next_rip() + planned_->instruction->imm;
+  const std::uint64_t target = branch_target();
   poll_if_backward(target);
   Xbyak::RegExp place = find_stack();
-  if (fits_signed_32(planned_->next_rip()))
-    mov(qword[place], planned_->next_rip());
+  if (!is_long() || fits_signed_32(planned_->next_rip()))
+    store_word(place, planned_->next_rip(), r14);
   else
-    store_constant(place, planned_->next_rip(), take_temporary(place));
-  lea(rsp, ptr[rsp - 8]);
+    store_word(place, planned_->next_rip(), take_temporary(place));
+  add_to_stack_pointer(-word());
   link_to(target);
   falls_through_ = false;
 }
 
 void Emitter::Generator::return_() {
   poll();
-  const Xbyak::RegExp place = find_stack();
-  mov(r14, qword[place]);
+  load_word(r14, find_stack());
   probe_jump_cache();
   mov(rcx, qword[at(state_.rcx)]);
-  lea(rsp, ptr[rsp + 8 + planned_->instruction->imm]);
+  add_to_stack_pointer(word() + static_cast<std::int64_t>(planned_->instruction->imm));
   jump_through_cache();
 }
 
@@ -391,20 +441,25 @@ void Emitter::Generator::call_indirect() {
   poll();
   load_target();
   mov(qword[at(state_.target)], r14);
-  lea(r14, ptr[rsp - 8]);
-  look_up(Access::kWrite, 8, entries().host);
+  load_address(r14, Xbyak::RegExp(rsp) - word());
+  look_up(Access::kWrite, word(), entries().host);
   lea(r14, ptr[r14 + r15]);
   mov(qword[at(state_.slot)], r14);
   mov(r14, qword[at(state_.target)]);
   probe_jump_cache();
   mov(rcx, qword[at(state_.slot)]);
-  store_constant(Xbyak::RegExp(rcx), planned_->next_rip(), r14);
+  store_word(Xbyak::RegExp(rcx), planned_->next_rip(), r14);
   mov(rcx, qword[at(state_.rcx)]);
-  lea(rsp, ptr[rsp - 8]);
+  add_to_stack_pointer(-word());
   jump_through_cache();
 }
 
-void Emitter::Generator::store_constant(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch) {
+/// SCRATCH is used for what does not fit in an immediate.
+void Emitter::Generator::store_word(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch) {
+  if (!is_long()) {
+    mov(dword[place], static_cast<std::uint32_t>(value));
+    return;
+  }
   if (fits_signed_32(value)) {
     mov(qword[place], value);
     return;
@@ -413,20 +468,20 @@ void Emitter::Generator::store_constant(const Xbyak::RegExp& place, std::uint64_
   mov(qword[place], scratch);
 }
 
-/// R14 becomes the target of an indirect branch.
+/// R14 becomes the word that the instruction names: where an indirect branch goes.
 void Emitter::Generator::load_target() {
   const Instruction& i = *planned_->instruction;
   if (i.has_memory) {
     effective_address(i.disp);
     add_segment_base();
-    look_up(Access::kRead, 8, entries().host);
-    mov(r14, qword[r14 + r15]);
+    look_up(Access::kRead, word(), entries().host);
+    load_word(r14, Xbyak::RegExp(r14) + Xbyak::RegExp(r15));
   } else {
     const unsigned reg = i.rm / 8;
     if (reg >= kR14)
       mov(r14, qword[at(cpu_.gpr[reg])]);
     else
-      mov(r14, Xbyak::Reg64(static_cast<int>(reg)));
+      load_address(r14, Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(reg))));
   }
 }
 
@@ -487,10 +542,9 @@ void Emitter::Generator::effective_address(std::int64_t disp) {
 
 /// R14 becomes a linear address. R15 is lost.
 void Emitter::Generator::add_segment_base() {
-  const x86::SegmentName segment = planned_->instruction->segment;
-  if (segment != x86::kFs && segment != x86::kGs) return;
-  mov(r15, qword[at(cpu_.view[segment].base)]);
-  lea(r14, ptr[r14 + r15]);
+  if (!has_segment_base()) return;
+  mov(r15, qword[at(cpu_.view[planned_->instruction->segment].base)]);
+  load_address(r14, Xbyak::RegExp(r14) + Xbyak::RegExp(r15));
 }
 
 /// The memory operand, with the spilled registers that are data free to be loaded.
@@ -514,7 +568,8 @@ HostOperand Emitter::Generator::find_operand() {
 /// The same of one that shares a lookup: its address as the guest has it, and the group's addend.
 HostOperand Emitter::Generator::find_member(bool needs_r14, bool needs_r15) {
   const Instruction& i = *planned_->instruction;
-  const bool is_simple = i.base < kR14 * 8 && i.index == kZeroRegister;
+  // Sums of 32 bits are to be cut off.
+  const bool is_simple = is_long() && i.base < kR14 * 8 && i.index == kZeroRegister;
   if (is_simple) {
     load_addend();
     const auto base = static_cast<std::uint8_t>(i.base / 8);
@@ -525,6 +580,7 @@ HostOperand Emitter::Generator::find_member(bool needs_r14, bool needs_r15) {
   }
   if (planned_->member.leads) lead();
   effective_address(i.disp);
+  if (!is_long()) add_segment_base();
   mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
   if (needs_r14) {
     lea(r15, ptr[r14 + r15]);
@@ -545,43 +601,45 @@ void Emitter::Generator::load_addend() {
     mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
 }
 
-/// Looks up all that the group accesses. R15 becomes its addend, which includes the segment's base.
+/// Looks up all that the group accesses. R15 becomes its addend, which in 64-bit code includes the segment's base.
 void Emitter::Generator::lead() {
   const GroupMember& member = planned_->member;
-  bool has_segment = false;
-  if (const auto stack = stack_access(planned_->action)) {
-    lea(r14, ptr[Xbyak::Reg64(stack->reg) + static_cast<std::size_t>(std::int64_t{stack->offset} + member.low)]);
+  bool adds_base = false;
+  if (const auto stack = stack_access(planned_->action, plan_->kind)) {
+    load_address(r14, Xbyak::RegExp(Xbyak::Reg64(stack->reg)) +
+                          static_cast<std::size_t>(std::int64_t{stack->offset} + member.low));
   } else {
     effective_address(planned_->instruction->disp + member.low);
     add_segment_base();
-    const x86::SegmentName segment = planned_->instruction->segment;
-    has_segment = segment == x86::kFs || segment == x86::kGs;
+    adds_base = is_long() && has_segment_base();
   }
   look_up(member.group_writes ? Access::kWrite : Access::kRead, member.span, entries().addend);
-  if (has_segment) {
+  if (adds_base) {
     mov(r14, qword[at(cpu_.view[planned_->instruction->segment].base)]);
     lea(r15, ptr[r14 + r15]);
   }
   mov(qword[at(state_.addend.at(static_cast<std::size_t>(member.group)))], r15);
 }
 
-/// Where the eight bytes are that the action accesses.
+/// Where the word is that the action accesses.
 Xbyak::RegExp Emitter::Generator::find_stack() {
-  const StackAccess stack = stack_access(planned_->action).value();
-  const Xbyak::Reg64 pointer(stack.reg);
-  const auto disp = static_cast<std::size_t>(std::int64_t{stack.offset});
+  const StackAccess stack = this->stack();
+  const Xbyak::RegExp address =
+      Xbyak::RegExp(Xbyak::Reg64(stack.reg)) + static_cast<std::size_t>(std::int64_t{stack.offset});
   if (is_member()) {
     load_addend();
-    return Xbyak::RegExp(pointer) + Xbyak::RegExp(r15) + disp;
+    if (is_long()) return address + Xbyak::RegExp(r15);
+    load_address(r14, address);
+    return Xbyak::RegExp(r14) + Xbyak::RegExp(r15);
   }
-  lea(r14, ptr[pointer + disp]);
-  look_up(stack.writes ? Access::kWrite : Access::kRead, 8, entries().host);
+  load_address(r14, address);
+  look_up(stack.writes ? Access::kWrite : Access::kRead, word(), entries().host);
   return Xbyak::RegExp(r14) + Xbyak::RegExp(r15);
 }
 
 /// A register beside those that PLACE is made of, which may become another spelling of the same.
 Xbyak::Reg64 Emitter::Generator::take_temporary(Xbyak::RegExp& place) {
-  if (is_member()) return r14;
+  if (is_member() && is_long()) return r14;
   lea(r14, ptr[place]);
   place = Xbyak::RegExp(r14);
   return r15;

@@ -2,6 +2,8 @@
 
 #include <xbyak/xbyak.h>
 
+#include <bit>
+
 #include "accel/soft/interpreter/stub_emitter.h"
 
 namespace doppel::accel::soft {
@@ -35,7 +37,7 @@ class GateGenerator : public Xbyak::CodeGenerator {
   void enter() {
     for (const Xbyak::Reg64& saved : {rbx, rbp, r12, r13, r14, r15}) push(saved);
     mov(qword[at(state_.host_rsp)], rsp);
-    for_each_level(&GateGenerator::load_vectors);
+    exchange_registers(&GateGenerator::load_registers);
     movzx(eax, word[at(state_.flags)]);
     add(al, 0x7f);
     sahf();
@@ -58,23 +60,25 @@ class GateGenerator : public Xbyak::CodeGenerator {
     lahf();
     mov(word[at(state_.flags)], ax);
     mov(rsp, qword[at(state_.host_rsp)]);
-    for_each_level(&GateGenerator::store_vectors);
+    exchange_registers(&GateGenerator::store_registers);
     for (const Xbyak::Reg64& saved : {r15, r14, r13, r12, rbp, rbx}) pop(saved);
     ret();
   }
 
-  /// Code by level, chosen at run time.
-  void for_each_level(void (GateGenerator::*emit)(VectorLevel)) {
+  /// EMIT makes the code for one set of registers, of which GateState chooses at run time.
+  void exchange_registers(void (GateGenerator::*emit)(const ExtendedRegisters&)) {
     Xbyak::Label done;
-    for (const VectorLevel level : {VectorLevel::kNone, VectorLevel::kSse, VectorLevel::kAvx, VectorLevel::kAvx512}) {
-      if (!has(level)) continue;
-      Xbyak::Label other;
-      cmp(byte[at(state_.level)], static_cast<std::uint8_t>(level));
-      jne(other, T_NEAR);
-      if (level != VectorLevel::kNone) (this->*emit)(level);
-      jmp(done, T_NEAR);
-      L(other);
-    }
+    for (const VectorLevel level : {VectorLevel::kNone, VectorLevel::kSse, VectorLevel::kAvx, VectorLevel::kAvx512})
+      for (const bool x87 : {false, true}) {
+        if (!has(level)) continue;
+        const ExtendedRegisters registers{.vectors = level, .x87 = x87};
+        Xbyak::Label other;
+        cmp(word[at(state_.registers)], std::bit_cast<std::uint16_t>(registers));
+        jne(other, T_NEAR);
+        if (registers != ExtendedRegisters{}) (this->*emit)(registers);
+        jmp(done, T_NEAR);
+        L(other);
+      }
     L(done);
   }
   static bool has(VectorLevel level) {
@@ -87,12 +91,17 @@ class GateGenerator : public Xbyak::CodeGenerator {
     return false;
   }
 
-  void load_vectors(VectorLevel level) {
-    // What the host left in upper halves would slow down each SSE instruction.
-    if (host_vectors() >= HostVectors::kAvx) vzeroupper();
+  // What the host left in upper halves would slow down each SSE instruction.
+  void load_registers(const ExtendedRegisters& registers) {
+    const VectorLevel level = registers.vectors;
+    if (level != VectorLevel::kNone && host_vectors() >= HostVectors::kAvx) vzeroupper();
     stmxcsr(dword[at(state_.host_mxcsr)]);
-    ldmxcsr(dword[at(cpu_.fpu.legacy[FpuState::kMxcsr])]);
-    for (int n = 0; n < registers(level); ++n) {
+    // Its XMM part is scratch, its MXCSR the guest's.
+    if (registers.x87)
+      fxrstor64();
+    else
+      ldmxcsr(dword[at(cpu_.fpu.legacy[FpuState::kMxcsr])]);
+    for (int n = 0; n < vector_count(level); ++n) {
       const auto place = at(cpu_.fpu.vector[static_cast<unsigned>(n)]);
       if (level == VectorLevel::kSse)
         movaps(Xbyak::Xmm(n), xword[place]);
@@ -103,10 +112,17 @@ class GateGenerator : public Xbyak::CodeGenerator {
     }
     if (level == VectorLevel::kAvx512) move_masks(true);
   }
-  void store_vectors(VectorLevel level) {
-    stmxcsr(dword[at(cpu_.fpu.legacy[FpuState::kMxcsr])]);
+  /// The host's own x87 state is that of a function's begin (System V ABI 3.2.1).
+  void store_registers(const ExtendedRegisters& registers) {
+    const VectorLevel level = registers.vectors;
+    if (registers.x87) {
+      fxsave64();
+      fninit();
+    } else {
+      stmxcsr(dword[at(cpu_.fpu.legacy[FpuState::kMxcsr])]);
+    }
     ldmxcsr(dword[at(state_.host_mxcsr)]);
-    for (int n = 0; n < registers(level); ++n) {
+    for (int n = 0; n < vector_count(level); ++n) {
       const auto place = at(cpu_.fpu.vector[static_cast<unsigned>(n)]);
       if (level == VectorLevel::kSse)
         movaps(xword[place], Xbyak::Xmm(n));
@@ -116,9 +132,24 @@ class GateGenerator : public Xbyak::CodeGenerator {
         vmovups(yword[place], Xbyak::Ymm(n));
     }
     if (level == VectorLevel::kAvx512) move_masks(false);
-    if (level != VectorLevel::kSse) vzeroupper();
+    if (level > VectorLevel::kSse) vzeroupper();
   }
-  static int registers(VectorLevel level) { return level == VectorLevel::kAvx512 ? 32 : 16; }
+  // Xbyak 6 knows those without REX.W alone.
+  void fxsave64() { legacy_image(0); }
+  void fxrstor64() { legacy_image(1); }
+  /// REX.W 0F AE /REG of FpuState::legacy, by an absolute address.
+  void legacy_image(unsigned reg) {
+    const std::array<std::uint8_t, 5> code = {0x48, 0x0f, 0xae, static_cast<std::uint8_t>(reg << 3U | 4U), 0x25};
+    db(code.data(), code.size());
+    dd(static_cast<std::uint32_t>(reinterpret_cast<std::size_t>(&cpu_.fpu.legacy)));
+  }
+  static int vector_count(VectorLevel level) {
+    switch (level) {
+      case VectorLevel::kNone: return 0;
+      case VectorLevel::kAvx512: return 32;
+      default: return 16;
+    }
+  }
 
   void move_masks(bool load) {
     const bool wide = host_vectors() >= HostVectors::kAvx512bw;

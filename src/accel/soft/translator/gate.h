@@ -2,7 +2,7 @@
 //
 // Inside, host registers hold the guest's of the same number but for R14 and R15, which stay in Cpu's register file and
 // whose host registers are temporaries; RFLAGS holds the guest's arithmetic flags, and DF is clear. There is no host
-// stack: RSP is the guest's. Vector registers and MXCSR are the guest's if the gate's level says so.
+// stack: RSP is the guest's. Vector registers, MXCSR and x87's registers are the guest's if REGISTERS says so.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ struct GateState {
   std::uint64_t exit_id = 0;
   ExitKind exit_kind = ExitKind::kInterpret;
   std::uint16_t flags = 0;  // as LAHF and SETO leave them in AX
-  VectorLevel level = VectorLevel::kNone;
+  ExtendedRegisters registers;
   std::uint32_t host_mxcsr = 0;
   std::uint64_t host_rsp = 0;
   std::uint64_t entry = 0;

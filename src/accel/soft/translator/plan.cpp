@@ -6,6 +6,7 @@
 
 #include "accel/soft/interpreter/native_stub.h"
 #include "accel/soft/interpreter/operation.h"
+#include "accel/soft/translator/long_code.h"
 #include "x86/page_table.h"
 #include "x86/registers.h"
 
@@ -26,7 +27,10 @@ Mnemonics collect_general() {
        {ZYDIS_MNEMONIC_LAHF, ZYDIS_MNEMONIC_SAHF, ZYDIS_MNEMONIC_CLC, ZYDIS_MNEMONIC_STC, ZYDIS_MNEMONIC_CMC,
         ZYDIS_MNEMONIC_LFENCE, ZYDIS_MNEMONIC_MFENCE, ZYDIS_MNEMONIC_SFENCE})
     set.set(mnemonic);
-  for (const ZydisMnemonic mnemonic : {ZYDIS_MNEMONIC_XLAT, ZYDIS_MNEMONIC_PAUSE}) set.reset(mnemonic);
+  for (const ZydisMnemonic mnemonic :
+       {ZYDIS_MNEMONIC_XLAT, ZYDIS_MNEMONIC_PAUSE, ZYDIS_MNEMONIC_AAA, ZYDIS_MNEMONIC_AAS, ZYDIS_MNEMONIC_AAM,
+        ZYDIS_MNEMONIC_AAD, ZYDIS_MNEMONIC_DAA, ZYDIS_MNEMONIC_DAS})
+    set.reset(mnemonic);
   return set;
 }
 
@@ -35,10 +39,23 @@ bool is_general(ZydisMnemonic mnemonic) {
   return set[mnemonic];
 }
 
+/// Of x87's control instructions, those that the host can carry out on the guest's state.
+bool is_x87_control(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_FLDCW:
+    case ZYDIS_MNEMONIC_FNSTCW:
+    case ZYDIS_MNEMONIC_FNSTSW:
+    case ZYDIS_MNEMONIC_FNCLEX:
+    case ZYDIS_MNEMONIC_FNINIT:
+    case ZYDIS_MNEMONIC_FWAIT: return true;
+    default: return false;
+  }
+}
+
 /// String operations share two names with SSE2.
 bool is_extension(const ZydisDecodedInstruction& zydis) {
   const bool shared = zydis.mnemonic == ZYDIS_MNEMONIC_MOVSD || zydis.mnemonic == ZYDIS_MNEMONIC_CMPSD;
-  return (shared || !Decoder::has_operation(zydis.mnemonic)) && is_register_extension(zydis);
+  return (shared || !Decoder::has_operation(zydis.mnemonic)) && is_native_extension(zydis);
 }
 
 bool is_hint(const ZydisDecodedInstruction& zydis) {
@@ -72,15 +89,24 @@ bool may_leave_flags(const PlannedInstruction& planned, std::span<const ZydisDec
 
 class Planner {
  public:
-  Planner(const Instruction& instruction, PlannedInstruction& out) : instruction_(instruction), out_(out) {}
+  Planner(const CodeKind& kind, const Instruction& instruction, PlannedInstruction& out)
+      : kind_(kind), instruction_(instruction), out_(out) {}
 
   void plan(std::span<const ZydisDecodedOperand> operands) {
     operands_ = operands;
     out_.action = choose();
-    if (out_.action == Action::kInterpret)
-      out_.level = VectorLevel::kNone;
-    else
-      find_flags();
+    if (out_.action == Action::kInterpret) return give_up();
+    find_flags();
+    // Which registers a block needs does not depend on what segments are like.
+    const ExtendedRegisters registers = out_.registers;
+    if (instruction_.has_memory && !is_segment_whole()) give_up();
+    out_.registers = registers;
+  }
+  void give_up() {
+    out_.action = Action::kInterpret;
+    out_.registers = {};
+    reads_ = ~std::uint64_t{0};
+    kills_ = 0;
   }
   /// Flags needed before, if AFTER are needed after.
   [[nodiscard]] std::uint64_t needed_before(std::uint64_t after) const {
@@ -93,22 +119,31 @@ class Planner {
   Action choose_stack();
   bool take_operands();
   bool take_register(const ZydisDecodedOperand& operand);
-  void find_level();
+  void find_registers();
   void find_adjustment();
   void find_flags();
-  [[nodiscard]] bool is_target_canonical() const { return x86::is_canonical(out_.next_rip() + instruction_.imm, 48); }
+  [[nodiscard]] bool is_target_possible() const {
+    return !kind_.is_long || x86::is_canonical(out_.next_rip() + instruction_.imm, 48);
+  }
+  [[nodiscard]] bool is_segment_whole() const;
+  [[nodiscard]] bool has_address_register() const {
+    return instruction_.base != kZeroRegister || instruction_.index != kZeroRegister;
+  }
   [[nodiscard]] bool has_immediate_bit() const {
     return operands_[out_.zydis.operand_count_visible - 1U].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
   }
   [[nodiscard]] bool has_indirect_operand() const {
     const ZydisOperandType type = operands_[0].type;
-    return (type == ZYDIS_OPERAND_TYPE_REGISTER || type == ZYDIS_OPERAND_TYPE_MEMORY) && operands_[0].size == 64;
+    return (type == ZYDIS_OPERAND_TYPE_REGISTER || type == ZYDIS_OPERAND_TYPE_MEMORY) &&
+           operands_[0].size == 8 * kind_.word();
   }
 
+  const CodeKind& kind_;
   const Instruction& instruction_;
   PlannedInstruction& out_;
   std::span<const ZydisDecodedOperand> operands_;
   bool vector_ = false;
+  bool x87_ = false;
   bool mask_ = false;
   bool high_byte_ = false;
   std::uint64_t reads_ = ~std::uint64_t{0};  // of one that is interpreted
@@ -118,6 +153,7 @@ class Planner {
 Action Planner::choose() {
   const ZydisDecodedInstruction& zydis = out_.zydis;
   if (is_ambiguous(zydis)) return Action::kInterpret;
+  if (instruction_.has_memory && instruction_.address_size == 2) return Action::kInterpret;
   switch (zydis.meta.category) {
     case ZYDIS_CATEGORY_CALL:
     case ZYDIS_CATEGORY_RET:
@@ -127,16 +163,19 @@ Action Planner::choose() {
     case ZYDIS_CATEGORY_POP: return choose_stack();
     default: break;
   }
-  if (zydis.mnemonic == ZYDIS_MNEMONIC_LEAVE) return zydis.operand_width == 64 ? Action::kLeave : Action::kInterpret;
+  if (zydis.mnemonic == ZYDIS_MNEMONIC_LEAVE)
+    return zydis.operand_width == 8 * kind_.word() ? Action::kLeave : Action::kInterpret;
   if (is_hint(zydis)) return Action::kNothing;
   const bool zero_upper = zydis.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER || zydis.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
   if (zero_upper) vector_ = true;
-  if (!zero_upper && !is_general(zydis.mnemonic) && !is_extension(zydis)) return Action::kInterpret;
+  x87_ = is_x87(zydis) || is_x87_control(zydis.mnemonic) || zydis.meta.isa_ext == ZYDIS_ISA_EXT_MMX;
+  if (!zero_upper && !is_general(zydis.mnemonic) && !is_x87_control(zydis.mnemonic) && !is_extension(zydis))
+    return Action::kInterpret;
   if (!take_operands()) return Action::kInterpret;
-  find_level();
+  find_registers();
   find_adjustment();
   if (zydis.mnemonic == ZYDIS_MNEMONIC_LEA)
-    return instruction_.base == kRipRegister ? Action::kAddress : Action::kVerbatim;
+    return instruction_.base == kRipRegister || !has_address_register() ? Action::kAddress : Action::kVerbatim;
   if (!instruction_.has_memory) return Action::kVerbatim;
   // A register among AH to BH allows no REX prefix, which the operand's new registers need.
   if (high_byte_ || out_.used.both()) return Action::kInterpret;
@@ -149,7 +188,7 @@ Action Planner::choose_branch() {
     return Action::kInterpret;
   // Not Zydis' attribute, which is also said of a target in memory behind RIP.
   const bool relative = operands_[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  if (relative && !is_target_canonical()) return Action::kInterpret;
+  if (relative && !is_target_possible()) return Action::kInterpret;
   switch (zydis.meta.category) {
     case ZYDIS_CATEGORY_RET: return zydis.mnemonic == ZYDIS_MNEMONIC_RET ? Action::kReturn : Action::kInterpret;
     case ZYDIS_CATEGORY_CALL:
@@ -161,12 +200,23 @@ Action Planner::choose_branch() {
                                                                             : Action::kInterpret;
     default: {
       const bool counts = zydis.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && zydis.opcode >= 0xe0 && zydis.opcode <= 0xe3;
-      return counts ? Action::kJumpCounter : Action::kJumpIf;
+      if (!counts) return Action::kJumpIf;
+      return instruction_.address_size == 2 ? Action::kInterpret : Action::kJumpCounter;
     }
   }
 }
 
-/// Of registers and immediates, 64 bits wide.
+bool Planner::is_segment_whole() const {
+  if (out_.zydis.mnemonic == ZYDIS_MNEMONIC_LEA) return true;
+  switch (instruction_.segment) {
+    case x86::kCs: return kind_.is_long;
+    case x86::kFs: return kind_.whole_fs;
+    case x86::kGs: return kind_.whole_gs;
+    default: return true;
+  }
+}
+
+/// Of whole words.
 Action Planner::choose_stack() {
   const ZydisDecodedInstruction& zydis = out_.zydis;
   if (zydis.mnemonic != ZYDIS_MNEMONIC_PUSH && zydis.mnemonic != ZYDIS_MNEMONIC_POP) return Action::kInterpret;
@@ -175,7 +225,9 @@ Action Planner::choose_stack() {
   const bool push = zydis.mnemonic == ZYDIS_MNEMONIC_PUSH;
   const bool immediate = operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
   const bool general =
-      operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_GPR64;
+      operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+      ZydisRegisterGetClass(operand.reg.value) == (kind_.is_long ? ZYDIS_REGCLASS_GPR64 : ZYDIS_REGCLASS_GPR32);
+  if (push && operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.size == 8 * kind_.word()) return Action::kPushMemory;
   if (!general && !(push && immediate)) return Action::kInterpret;
   return push ? Action::kPush : Action::kPop;
 }
@@ -184,9 +236,10 @@ bool Planner::take_operands() {
   for (const ZydisDecodedOperand& operand : operands_) {
     if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && !take_register(operand)) return false;
     if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
-    const bool plain = operand.mem.type == ZYDIS_MEMOP_TYPE_MEM &&
-                       operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM &&
-                       operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
+    const bool encoded = operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM ||
+                         (operand.encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64 && !kind_.is_long);
+    const bool plain =
+        operand.mem.type == ZYDIS_MEMOP_TYPE_MEM && encoded && operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
     if (!plain || operand.size == 0 || operand.size > 512) return false;
     // The bit may lie far from the operand that is named.
     if (out_.zydis.meta.category == ZYDIS_CATEGORY_BITBYTE && !has_immediate_bit()) return false;
@@ -218,26 +271,30 @@ bool Planner::take_register(const ZydisDecodedOperand& operand) {
     case ZYDIS_REGCLASS_YMM:
     case ZYDIS_REGCLASS_ZMM: vector_ = true; return true;
     case ZYDIS_REGCLASS_MASK: mask_ = true; return true;
+    case ZYDIS_REGCLASS_X87:
+    case ZYDIS_REGCLASS_MMX: x87_ = true; return true;
     case ZYDIS_REGCLASS_FLAGS: return true;
-    default: return false;
+    default: return reg == ZYDIS_REGISTER_X87CONTROL || reg == ZYDIS_REGISTER_X87STATUS || reg == ZYDIS_REGISTER_X87TAG;
   }
 }
 
 /// As the accelerator's own stubs see it: what state the operating system must have switched on.
-void Planner::find_level() {
+void Planner::find_registers() {
+  out_.registers.x87 = x87_;
   if (out_.zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || mask_)
-    out_.level = VectorLevel::kAvx512;
+    out_.registers.vectors = VectorLevel::kAvx512;
   else if (vector_)
-    out_.level = out_.zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? VectorLevel::kAvx : VectorLevel::kSse;
+    out_.registers.vectors =
+        out_.zydis.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? VectorLevel::kAvx : VectorLevel::kSse;
 }
 
-/// ADD, SUB and LEA of 64 bits with a constant.
+/// ADD, SUB and LEA of a word with a constant.
 void Planner::find_adjustment() {
   const ZydisMnemonic mnemonic = out_.zydis.mnemonic;
-  if (instruction_.operand_size != 8) return;
+  if (instruction_.operand_size != kind_.word()) return;
   if (mnemonic == ZYDIS_MNEMONIC_LEA) {
     const bool same = instruction_.base == instruction_.reg && instruction_.index == kZeroRegister;
-    if (same && instruction_.address_size == 8)
+    if (same && instruction_.address_size == kind_.word())
       out_.adjustment = {
           .reg = static_cast<std::uint8_t>(instruction_.reg / 8), .is_one = true, .by = instruction_.disp};
     return;
@@ -261,10 +318,11 @@ void Planner::find_flags() {
 
 }  // namespace
 
-std::optional<StackAccess> stack_access(Action action) {
+std::optional<StackAccess> stack_access(Action action, const CodeKind& kind) {
+  const auto below = static_cast<std::int8_t>(-kind.word());
   switch (action) {
     case Action::kPush:
-    case Action::kCall: return StackAccess{.reg = x86::kRsp, .offset = -8, .writes = true};
+    case Action::kCall: return StackAccess{.reg = x86::kRsp, .offset = below, .writes = true};
     case Action::kPop:
     case Action::kReturn: return StackAccess{.reg = x86::kRsp, .offset = 0, .writes = false};
     case Action::kLeave: return StackAccess{.reg = x86::kRbp, .offset = 0, .writes = false};
@@ -272,8 +330,25 @@ std::optional<StackAccess> stack_access(Action action) {
   }
 }
 
-BlockPlan plan_block(const Decoder& decoder, const Block& block, std::uint64_t linear) {
+namespace {
+
+/// PLANNED stays to be interpreted if its bytes are no instruction.
+void plan_instruction(const Decoder& decoder, const CodeKind& kind, Planner& planner, PlannedInstruction& planned) {
+  std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
+  if (!decoder.accepts(planned.bytes, kind.mode(), *planned.instruction, planned.zydis, operands)) return;
+  const auto all = std::span(operands).first(planned.zydis.operand_count);
+  planner.plan(all);
+  if (kind.is_long || (planned.action != Action::kVerbatim && planned.action != Action::kMemory)) return;
+  planned.rewritten = as_long_code({.zydis = planned.zydis, .operands = all, .mode = kind.mode()}, planned.bytes);
+  if (!decoder.accepts(planned.code(), CodeMode::kLong64, *planned.instruction, planned.zydis, operands))
+    planner.give_up();
+}
+
+}  // namespace
+
+BlockPlan plan_block(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear) {
   BlockPlan plan;
+  plan.kind = kind;
   plan.instructions.resize(block.size);
   std::vector<Planner> planners;
   planners.reserve(block.size);
@@ -284,11 +359,8 @@ BlockPlan plan_block(const Decoder& decoder, const Block& block, std::uint64_t l
     planned.bytes = std::span(block.image).subspan(at, planned.instruction->length);
     planned.rip = linear + at;
     at += planned.instruction->length;
-    Planner& planner = planners.emplace_back(*planned.instruction, planned);
-    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
-    if (decoder.accepts(planned.bytes, CodeMode::kLong64, *planned.instruction, planned.zydis, operands))
-      planner.plan(std::span(operands).first(planned.zydis.operand_count));
-    plan.level = std::max(plan.level, planned.level);
+    plan_instruction(decoder, kind, planners.emplace_back(kind, *planned.instruction, planned), planned);
+    plan.registers.add(planned.registers);
   }
   std::uint64_t needed = x86::rflags::kArithmetic;
   for (std::size_t i = block.size; i-- > 0;)

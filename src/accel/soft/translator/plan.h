@@ -3,20 +3,41 @@
 
 #include <Zydis/Zydis.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "accel/soft/interpreter/code_cache.h"
+#include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/interpreter/decoder.h"
 #include "accel/soft/interpreter/instruction.h"
+#include "accel/soft/interpreter/stub_emitter.h"
 
 namespace doppel::accel::soft {
 
-/// How much of the guest's vector state must be in the host's registers.
+/// How much of the guest's vector registers must be in the host's.
 enum class VectorLevel : std::uint8_t { kNone, kSse, kAvx, kAvx512 };
 inline constexpr unsigned kVectorLevels = 4;
+
+/// What of the guest's registers, beside the general ones, must be in the host's.
+struct ExtendedRegisters {
+  VectorLevel vectors = VectorLevel::kNone;
+  bool x87 = false;  // which MMX's are part of
+  bool operator==(const ExtendedRegisters&) const = default;
+
+  [[nodiscard]] bool include(const ExtendedRegisters& others) const {
+    return vectors >= others.vectors && (x87 || !others.x87);
+  }
+  void add(const ExtendedRegisters& others) {
+    vectors = std::max(vectors, others.vectors);
+    x87 |= others.x87;
+  }
+  /// A number for each of the kExtendedRegisterSets.
+  [[nodiscard]] unsigned number() const { return static_cast<unsigned>(vectors) * 2 + (x87 ? 1 : 0); }
+};
+inline constexpr unsigned kExtendedRegisterSets = 2 * kVectorLevels;
 
 enum class Action : std::uint8_t {
   kInterpret,  // leave translated code for this instruction
@@ -25,6 +46,7 @@ enum class Action : std::uint8_t {
   kAddress,    // LEA of a RIP-relative address
   kNothing,    // hints
   kPush,
+  kPushMemory,
   kPop,
   kLeave,
   kJump,
@@ -36,14 +58,27 @@ enum class Action : std::uint8_t {
   kCallIndirect,
 };
 
-/// The eight bytes that an action accesses at a register's value + OFFSET.
+/// What code is like in ways that change how it is translated.
+struct CodeKind {
+  bool is_long = true;   // 64-bit code; else 32-bit code with flat CS, DS, ES and SS
+  bool whole_fs = true;  // any offset in the segment may be read and written
+  bool whole_gs = true;
+  bool operator==(const CodeKind&) const = default;
+
+  /// Bytes of an address, of what PUSH pushes.
+  [[nodiscard]] std::uint8_t word() const { return is_long ? 8 : 4; }
+  [[nodiscard]] CodeMode mode() const { return is_long ? CodeMode::kLong64 : CodeMode::kProtected32; }
+  [[nodiscard]] std::uint64_t address_mask() const { return kAddressMasks[word()]; }
+};
+
+/// The word that an action accesses at a register's value + OFFSET.
 struct StackAccess {
   x86::Gpr reg = x86::kRsp;
   std::int8_t offset = 0;
   bool writes = false;
 };
 /// None: the action is none of the stack's, or makes more than one access.
-std::optional<StackAccess> stack_access(Action action);
+std::optional<StackAccess> stack_access(Action action, const CodeKind& kind);
 
 /// R14 and R15 live in memory while translated code runs; their host registers are its temporaries.
 struct SpilledUse {
@@ -76,7 +111,7 @@ struct PlannedInstruction {
   std::span<const std::uint8_t> bytes;
   std::uint64_t rip = 0;  // linear address
   Action action = Action::kInterpret;
-  VectorLevel level = VectorLevel::kNone;
+  ExtendedRegisters registers;
   bool writes_memory = false;
   std::uint16_t memory_size = 0;  // bytes
   GroupMember member;
@@ -84,21 +119,24 @@ struct PlannedInstruction {
   Adjustment adjustment;           // of one of them, the only one
   SpilledUse used;                 // as operands, not in an address
   SpilledUse written;
-  std::uint64_t flags_before = 0;  // RFLAGS bits that somebody may still read when this instruction begins
-  ZydisDecodedInstruction zydis{};
+  std::uint64_t flags_before = 0;   // RFLAGS bits that somebody may still read when this instruction begins
+  MachineCode rewritten;            // BYTES as 64-bit code, if they are none
+  ZydisDecodedInstruction zydis{};  // of code()
 
   [[nodiscard]] std::uint64_t next_rip() const { return rip + bytes.size(); }
+  [[nodiscard]] std::span<const std::uint8_t> code() const { return rewritten.size != 0 ? rewritten.span() : bytes; }
 };
 
 struct BlockPlan {
+  CodeKind kind;
   std::vector<PlannedInstruction> instructions;
-  VectorLevel level = VectorLevel::kNone;  // the highest of its instructions
+  ExtendedRegisters registers;  // of all of its instructions
 };
 
 /// Finds out which accesses can share lookups.
 void group_accesses(BlockPlan& plan);
 
-/// BLOCK, of 64-bit code, at the linear address LINEAR. Refers to it.
-BlockPlan plan_block(const Decoder& decoder, const Block& block, std::uint64_t linear);
+/// BLOCK, of code of KIND, at the linear address LINEAR. Refers to it.
+BlockPlan plan_block(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear);
 
 }  // namespace doppel::accel::soft

@@ -24,8 +24,9 @@ struct Link {
 /// What translated code does that depends on where and how it runs.
 struct TranslationKey {
   std::uint64_t linear = 0;
+  CodeKind kind;
   MmuIndex mmu_index = MmuIndex::kSupervisor;
-  VectorLevel level = VectorLevel::kNone;
+  ExtendedRegisters registers;
   bool operator==(const TranslationKey&) const = default;
 };
 

@@ -9,7 +9,7 @@
 #include "accel/soft/interpreter/alu.h"
 #include "accel/soft/interpreter/availability.h"
 #include "accel/soft/interpreter/paging.h"
-#include "accel/soft/interpreter/stub_emitter.h"
+#include "accel/soft/interpreter/stub_execution.h"
 #include "base/bits.h"
 #include "x86/page_table.h"
 
@@ -17,8 +17,33 @@ namespace doppel::accel::soft {
 
 /// What code reaches by absolute addresses, besides the CPU.
 struct Translator::Tables {
+  struct JumpCache {
+    std::array<JumpCacheEntry, kJumpCacheEntries> entries;
+    bool used = false;
+  };
   GateState state;
-  std::array<std::array<std::array<JumpCacheEntry, kJumpCacheEntries>, kVectorLevels>, kMmuIndexes> jump_cache;
+  std::array<std::array<JumpCache, kExtendedRegisterSets>, kMmuIndexes> jump_cache;
+  JumpCache& jump_cache_of(const TranslationKey& key) {
+    return jump_cache[static_cast<unsigned>(key.mmu_index)][key.registers.number()];
+  }
+};
+
+/// What x87 remembers of its last instruction (SDM 1 8.1.8).
+struct Translator::X87Pointers {
+  std::uint16_t fop = 0;
+  std::uint64_t fip = 0;
+  std::uint64_t fdp = 0;
+
+  static X87Pointers of(const FpuState& fpu) {
+    return {.fop = fpu.legacy_field<std::uint16_t>(FpuState::kFop),
+            .fip = fpu.legacy_field<std::uint64_t>(FpuState::kFip),
+            .fdp = fpu.legacy_field<std::uint64_t>(FpuState::kFdp)};
+  }
+  void put(FpuState& fpu) const {
+    fpu.set_legacy_field(FpuState::kFop, fop);
+    fpu.set_legacy_field(FpuState::kFip, fip);
+    fpu.set_legacy_field(FpuState::kFdp, fdp);
+  }
 };
 
 /// A block's translations, for the block to own.
@@ -28,7 +53,7 @@ class Translator::Owned final : public BlockTranslations {
   ~Owned() override {
     for (Translation* translation : list) translator_.discard(*translation);
   }
-  VectorLevel level = VectorLevel::kNone;  // that the block needs
+  ExtendedRegisters registers;  // that the block needs
   std::vector<Translation*> list;
 
  private:
@@ -46,12 +71,35 @@ bool host_has_bmi2() {
   return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & bit(kBmi2)) != 0;
 }
 
+constexpr std::uint64_t kFourGiB = std::uint64_t{1} << 32U;
+
 /// By VectorLevel.
 constexpr std::array kRequirements = {requirement::kNone, requirement::kSse, requirement::kAvx, requirement::kAvx512};
 static_assert(kRequirements.size() == kVectorLevels);
 
-bool is_available(const Cpu& cpu, VectorLevel level) {
-  return is_available(cpu, kRequirements.at(static_cast<std::size_t>(level)));
+bool is_available(const Cpu& cpu, const ExtendedRegisters& registers) {
+  if (registers.x87 && !is_available(cpu, requirement::kX87)) return false;
+  return is_available(cpu, kRequirements.at(static_cast<std::size_t>(registers.vectors)));
+}
+
+/// Are all offsets of an address' 32 bits there, for reading and writing?
+bool is_whole(const SegmentView& view) {
+  return view.read_end == kFourGiB && view.write_end == kFourGiB;
+}
+
+bool is_flat(const Cpu& cpu) {
+  const x86::Segment& code = cpu.segment[x86::kCs];
+  const auto flat = [&](x86::SegmentName name) { return cpu.view[name].base == 0 && is_whole(cpu.view[name]); };
+  return code.base == 0 && code.limit == ~std::uint32_t{0} && cpu.stack_is_32 && flat(x86::kDs) && flat(x86::kEs) &&
+         flat(x86::kSs);
+}
+
+/// Null: code of a kind that is not translated.
+std::optional<CodeKind> kind_of_code(const Cpu& cpu) {
+  if (cpu.alignment_mask != 0) return std::nullopt;
+  if (cpu.code_mode == CodeMode::kLong64) return CodeKind{};
+  if (cpu.code_mode != CodeMode::kProtected32 || !is_flat(cpu)) return std::nullopt;
+  return CodeKind{.is_long = false, .whole_fs = is_whole(cpu.view[x86::kFs]), .whole_gs = is_whole(cpu.view[x86::kGs])};
 }
 
 }  // namespace
@@ -86,8 +134,9 @@ std::uint64_t Translator::address_of(std::uint32_t position) const {
 }
 
 JumpCacheEntry& Translator::jump_cache_entry(const TranslationKey& key) {
-  return tables_->jump_cache[static_cast<unsigned>(key.mmu_index)][static_cast<unsigned>(key.level)]
-                            [jump_cache_index(key.linear)];
+  Tables::JumpCache& cache = tables_->jump_cache_of(key);
+  cache.used = true;
+  return cache.entries[jump_cache_index(key.linear)];
 }
 
 // --- Running ---
@@ -96,23 +145,29 @@ void Translator::begin() {
   refuse_other_signals();
   link_from_ = nullptr;
   // The kernel uses vector registers now and then, a process most of the time or never.
-  level_[static_cast<unsigned>(MmuIndex::kSupervisor)] = VectorLevel::kNone;
-  level_[static_cast<unsigned>(MmuIndex::kSupervisorAc)] = VectorLevel::kNone;
-  if (std::exchange(last_cr3_, cpu_.cr3) != cpu_.cr3)
-    level_[static_cast<unsigned>(MmuIndex::kUser)] = VectorLevel::kNone;
-  const VectorLevel level = level_[static_cast<unsigned>(cpu_.mmu_index)];
-  tables_->state.level = is_available(cpu_, level) ? level : VectorLevel::kNone;
+  registers_[static_cast<unsigned>(MmuIndex::kSupervisor)] = {};
+  registers_[static_cast<unsigned>(MmuIndex::kSupervisorAc)] = {};
+  if (std::exchange(last_cr3_, cpu_.cr3) != cpu_.cr3) registers_[static_cast<unsigned>(MmuIndex::kUser)] = {};
+  const ExtendedRegisters& registers = registers_[static_cast<unsigned>(cpu_.mmu_index)];
+  tables_->state.registers = is_available(cpu_, registers) ? registers : ExtendedRegisters{};
+  kind_ = kind_of_code(cpu_);
+  if (!kind_ || jump_cache_kind_[static_cast<unsigned>(cpu_.mmu_index)] == *kind_) return;
+  clear_jump_caches(cpu_.mmu_index);
+  jump_cache_kind_[static_cast<unsigned>(cpu_.mmu_index)] = *kind_;
 }
 
-bool Translator::raise_level(VectorLevel level) {
-  if (level <= tables_->state.level) return true;
-  if (!is_available(cpu_, level)) return false;
-  tables_->state.level = level_[static_cast<unsigned>(cpu_.mmu_index)] = level;
+/// Has REGISTERS, too, in the host's from now on. False: the operating system does not let them be used.
+bool Translator::provide(const ExtendedRegisters& registers) {
+  ExtendedRegisters& loaded = tables_->state.registers;
+  if (loaded.include(registers)) return true;
+  if (!is_available(cpu_, registers)) return false;
+  loaded.add(registers);
+  registers_[static_cast<unsigned>(cpu_.mmu_index)] = loaded;
   return true;
 }
 
 bool Translator::run(const Block& block) {
-  if (cpu_.code_mode != CodeMode::kLong64 || cpu_.alignment_mask != 0) return false;
+  if (!kind_ || (!kind_->is_long && cpu_.rip + block.bytes > kFourGiB)) return false;
   if (seen_code_changes_ != cpu_.machine.code_changes.load(std::memory_order_acquire)) drop_changed_pages();
   Translation* const translation = find_or_make(block);
   Translation* const from = std::exchange(link_from_, nullptr);
@@ -141,9 +196,7 @@ void Translator::enter(std::uint32_t position) {
   while (true) {
     state.entry = address_of(position);
     state.flags = alu::ax_of(cpu_);
-    host_fault_slot.generated = &generated_;
     pass_gate();
-    host_fault_slot.generated = nullptr;
     alu::set_flags(cpu_, state.flags);
     switch (state.exit_kind) {
       case ExitKind::kLink: {
@@ -188,11 +241,12 @@ void Translator::enter(std::uint32_t position) {
 bool Translator::look_up_group(const Instruction& instruction, const Translation::Instruction& place,
                                std::uint64_t rip) {
   cpu_.instruction_start = cpu_.rip = rip;
-  const std::optional<StackAccess> stack = stack_access(place.action);
+  const std::optional<StackAccess> stack = stack_access(place.action, *kind_);
   const bool writes = stack ? stack->writes : place.writes_memory;
-  const std::uint64_t linear = stack ? cpu_.gpr[stack->reg] + static_cast<std::uint64_t>(std::int64_t{stack->offset})
-                                     : cpu_.view[instruction.segment].base + cpu_.effective_address(instruction);
-  if (!x86::is_canonical(linear, cpu_.linear_bits())) return false;
+  const std::uint64_t address = stack ? cpu_.gpr[stack->reg] + static_cast<std::uint64_t>(std::int64_t{stack->offset})
+                                      : cpu_.view[instruction.segment].base + cpu_.effective_address(instruction);
+  const std::uint64_t linear = address & kind_->address_mask();
+  if (kind_->is_long && !x86::is_canonical(linear, cpu_.linear_bits())) return false;
   const std::uint64_t cr2 = cpu_.cr2;
   try {
     (void)translate(cpu_, linear, writes ? AccessKind::kWrite : AccessKind::kRead);
@@ -207,12 +261,33 @@ bool Translator::look_up_group(const Instruction& instruction, const Translation
   return low - tag <= x86::kPageSize - place.member.span;
 }
 
+void Translator::pass_gate() {
+  const X87Pointers pointers = X87Pointers::of(cpu_.fpu);
+  host_fault_slot.generated = &generated_;
+  call_gate();
+  host_fault_slot.generated = nullptr;
+  if (tables_->state.registers.x87) find_x87_pointers(pointers);
+}
+
 // A sanitizer that checks functions' types would look for the gate's in front of it.
 #if defined(__clang__)
 [[clang::no_sanitize("function")]]
 #endif
-void Translator::pass_gate() const {
+void Translator::call_gate() const {
   reinterpret_cast<void (*)()>(generated_.begin)();
+}
+
+/// The host noted which instruction was x87's last by where its own code is; AMD's processors do so for exceptions
+/// alone. It does not tell the operand's address.
+void Translator::find_x87_pointers(const X87Pointers& before) {
+  const std::uint64_t fip = X87Pointers::of(cpu_.fpu).fip;
+  before.put(cpu_.fpu);
+  if (fip - generated_.begin >= generated_.end - generated_.begin) return;
+  const Place place = place_of(fip);
+  const Instruction& instruction = place.translation->block->instructions[place.number];
+  const X87Pointers now{.fop = instruction.stub->fop, .fip = place.rip(), .fdp = before.fdp};
+  now.put(cpu_.fpu);
+  cpu_.fpu.fcs = cpu_.segment[x86::kCs].selector;
 }
 
 void Translator::interpret(const Instruction& instruction, std::uint64_t rip) {
@@ -224,14 +299,18 @@ void Translator::interpret(const Instruction& instruction, std::uint64_t rip) {
 /// A poll found something, or an instruction raised an exception, which it will when interpreted.
 void Translator::follow_fault() {
   ++statistics_.fault_exits;
-  const auto at = static_cast<std::uint32_t>(host_fault_slot.fault_at - generated_.begin);
-  const Translation& translation = *by_code_.upper_bound(at)->second;
-  const auto next = std::ranges::upper_bound(translation.instructions, at, {}, &Translation::Instruction::begin);
-  const auto number = static_cast<std::size_t>(next - translation.instructions.begin()) - 1;
-  const std::uint64_t rip = translation.key.linear + translation.instructions[number].offset;
-  cpu_.rip = rip;
+  const Place place = place_of(host_fault_slot.fault_at);
+  cpu_.rip = place.rip();
   if (cpu_.attention.requested()) return;
-  interpret(Instruction(translation.block->instructions[number]), rip);
+  interpret(Instruction(place.translation->block->instructions[place.number]), place.rip());
+}
+
+/// Whose code is at the host address AT.
+Translator::Place Translator::place_of(std::uint64_t at) const {
+  const auto position = static_cast<std::uint32_t>(at - generated_.begin);
+  const Translation& translation = *by_code_.upper_bound(position)->second;
+  const auto next = std::ranges::upper_bound(translation.instructions, position, {}, &Translation::Instruction::begin);
+  return {.translation = &translation, .number = static_cast<std::size_t>(next - translation.instructions.begin()) - 1};
 }
 
 // --- Finding and making ---
@@ -243,14 +322,15 @@ Translation* Translator::find_or_make(const Block& block) {
   if (owned == nullptr) {
     const bool in_ram = block.first.slot != nullptr && (!block.crosses || block.second.slot != nullptr);
     if (++block.runs <= options_.threshold || !in_ram) return nullptr;
-    plan = plan_block(cache_.decoder(), block, linear);
+    plan = plan_block(cache_.decoder(), block, *kind_, linear);
     auto fresh = std::make_unique<Owned>(*this);
     owned = fresh.get();
-    owned->level = plan->level;
+    owned->registers = plan->registers;
     block.translations = std::move(fresh);
   }
-  if (!raise_level(owned->level)) return nullptr;
-  const TranslationKey key{.linear = linear, .mmu_index = cpu_.mmu_index, .level = tables_->state.level};
+  if (!provide(owned->registers)) return nullptr;
+  const TranslationKey key{
+      .linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = tables_->state.registers};
   for (Translation* translation : owned->list)
     if (translation->key == key) return translation;
   constexpr std::size_t kMostPerBlock = 16;
@@ -258,7 +338,7 @@ Translation* Translator::find_or_make(const Block& block) {
     for (Translation* translation : owned->list) discard(*translation);
     owned->list.clear();
   }
-  if (!plan) plan = plan_block(cache_.decoder(), block, linear);
+  if (!plan) plan = plan_block(cache_.decoder(), block, *kind_, linear);
   Translation* const made = make(block, key, *plan);
   owned->list.push_back(made);  // only now: making it may have flushed everything, this list included
   return made;
@@ -282,8 +362,7 @@ Translation* Translator::make(const Block& block, const TranslationKey& key, con
   translation.page_number = page_number(key.linear, block.first.gpa);
   if (block.crosses) translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
   const std::size_t hot = cursors_.hot;
-  emitter_->emit(plan, &tables_->jump_cache[static_cast<unsigned>(key.mmu_index)][static_cast<unsigned>(key.level)][0],
-                 cursors_, translation);
+  emitter_->emit(plan, tables_->jump_cache_of(key).entries.data(), cursors_, translation);
   by_code_.emplace(translation.end, &translation);
   ++statistics_.translations;
   statistics_.instructions += plan.instructions.size();
@@ -311,9 +390,15 @@ void Translator::flush() {
   pages_.clear();
   page_numbers_.clear();
   cpu_.tlb.code().flush_all();
-  for (auto& by_level : tables_->jump_cache)
-    for (auto& cache : by_level) cache.fill({});
+  for (unsigned index = 0; index < kMmuIndexes; ++index) clear_jump_caches(static_cast<MmuIndex>(index));
   cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
+}
+
+void Translator::clear_jump_caches(MmuIndex index) {
+  for (auto& cache : tables_->jump_cache[static_cast<unsigned>(index)]) {
+    if (!std::exchange(cache.used, false)) continue;
+    cache.entries.fill({});
+  }
 }
 
 // --- Reachability ---
@@ -370,7 +455,9 @@ void Translator::unlink(Link& link) {
 }
 
 void Translator::link(Translation& from, Link& link, Translation& to) {
-  if (from.key.mmu_index != to.key.mmu_index || from.key.level != to.key.level || link.to != nullptr) return;
+  if (from.key.kind != to.key.kind || from.key.mmu_index != to.key.mmu_index ||
+      from.key.registers != to.key.registers || link.to != nullptr)
+    return;
   const bool same_page = !from.crosses() && !to.crosses() && from.key.linear >> 12U == to.key.linear >> 12U &&
                          from.page_number == to.page_number;
   emitter_->patch(link.site, same_page ? to.entry : to.guarded_entry);

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -58,11 +59,20 @@ class Translator final : public TranslatedCode {
  private:
   struct Tables;
   class Owned;
+  struct X87Pointers;
 
   /// A guest page that reachable translations came from.
   struct CodePage {
     Block::Source source;
     std::vector<Translation*> translations;
+  };
+  /// An instruction of a translation.
+  struct Place {
+    const Translation* translation;
+    std::size_t number;
+    [[nodiscard]] std::uint64_t rip() const {
+      return translation->key.linear + translation->instructions[number].offset;
+    }
   };
   struct PageKey {
     std::uint64_t linear;
@@ -81,8 +91,9 @@ class Translator final : public TranslatedCode {
   Translation* find_or_make(const Block& block);
   Translation* make(const Block& block, const TranslationKey& key, const BlockPlan& plan);
   std::uint32_t page_number(std::uint64_t linear, std::uint64_t gpa);
-  [[nodiscard]] bool raise_level(VectorLevel level);
+  [[nodiscard]] bool provide(const ExtendedRegisters& registers);
   void flush();
+  void clear_jump_caches(MmuIndex index);
 
   // Reachability.
   void make_reachable(Translation& translation);
@@ -98,10 +109,13 @@ class Translator final : public TranslatedCode {
 
   // Running.
   void enter(std::uint32_t position);
-  void pass_gate() const;
+  void pass_gate();
+  void call_gate() const;
+  void find_x87_pointers(const X87Pointers& before);
   void interpret(const Instruction& instruction, std::uint64_t rip);
   bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, std::uint64_t rip);
   void follow_fault();
+  [[nodiscard]] Place place_of(std::uint64_t at) const;
   [[nodiscard]] std::uint64_t address_of(std::uint32_t position) const;
 
   Cpu& cpu_;
@@ -121,7 +135,10 @@ class Translator final : public TranslatedCode {
   std::unordered_map<PageKey, std::uint32_t, PageKeyHash> page_numbers_;
   std::unordered_map<std::uint64_t, CodePage> pages_;  // by gpa
 
-  std::array<VectorLevel, kMmuIndexes> level_{};  // to begin with
+  std::array<ExtendedRegisters, kMmuIndexes> registers_{};  // to begin with
+  /// What begin() found, which stays so: null, nothing that can be translated.
+  std::optional<CodeKind> kind_;
+  std::array<CodeKind, kMmuIndexes> jump_cache_kind_{};  // of the code that they lead to
   std::uint64_t last_cr3_ = 0;
   std::uint64_t seen_code_changes_ = 0;
   std::uint64_t seen_host_writes_ = 0;
