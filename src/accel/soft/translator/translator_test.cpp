@@ -55,11 +55,13 @@ class Pair {
   void poke(std::uint64_t gpa, T value) {
     for (TestCpu* test : both()) test->poke(gpa, value);
   }
-  /// Puts tables and handlers in order, which a guest may have spoiled, and what else differs after one without end.
+  /// Puts tables, handlers and debug registers in order, which a guest may have spoiled, and what else differs after one
+  /// without end.
   void restart() {
     for (TestCpu* test : both()) {
       std::ranges::copy(pristine_, test->memory().begin());
       test->start(tiny::kCode);
+      test->cpu.dr7 = dr7::kReset;
       test->cpu.cr4 |= cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kOsxsave;
       test->cpu.update_mode();
     }
