@@ -12,6 +12,8 @@ namespace doppel::accel::soft {
 namespace {
 
 constexpr std::uint64_t kPage = x86::kPageSize;
+constexpr unsigned kModeShift = 4;  // in a context's id
+constexpr unsigned kModeMask = 0xf;
 
 std::uint64_t offset_in_page(std::uint64_t address) {
   return address % kPage;
@@ -64,7 +66,7 @@ void CodeCache::reset() {
 
 CodeCache::Context CodeCache::context() const {
   const bool is_long = cpu_.code_mode == CodeMode::kLong64;
-  return {.id = std::uint64_t{cpu_.tlb.generation()} << 8U | static_cast<std::uint64_t>(cpu_.code_mode) << 4U |
+  return {.id = std::uint64_t{cpu_.tlb.generation()} << 8U | static_cast<std::uint64_t>(cpu_.code_mode) << kModeShift |
                 static_cast<std::uint64_t>(cpu_.mmu_index),
           .base = is_long ? 0 : cpu_.segment[x86::kCs].base,
           .linear_mask = is_long ? ~std::uint64_t{0} : 0xffff'ffffU,
@@ -73,12 +75,17 @@ CodeCache::Context CodeCache::context() const {
 
 const Block& CodeCache::look_up(std::uint64_t linear, Quick& quick, const Context& context) {
   ++statistics_.lookups;
-  quick.block = nullptr;
   if (cpu_.code_mode == CodeMode::kLong64) {
     if (!x86::is_canonical(linear, cpu_.linear_bits())) raise_gp();
   } else if (cpu_.rip > cpu_.segment[x86::kCs].limit) {
     raise_gp();
   }
+  const bool same_mode = static_cast<CodeMode>(quick.context >> kModeShift & kModeMask) == context.mode;
+  if (quick.block != nullptr && quick.linear == linear && same_mode && is_still_at(*quick.block, linear)) {
+    quick.context = context.id;
+    return *quick.block;
+  }
+  quick.block = nullptr;
   const Block& block = find(linear);
   quick = {.linear = linear, .context = context.id, .block = &block};
   return block;
@@ -100,11 +107,11 @@ const Block& CodeCache::find(std::uint64_t linear) {
   found = blocks_.find(key);
   from.first_source = source_of(from.first);
   from.in_page = kPage - offset_in_page(linear);
-  copy_code(cpu_, from.first, from.in_page, from.bytes.data());
   if (found != blocks_.end() && verify(*found->second, from)) {
     ++statistics_.verified;
     return *found->second;
   }
+  copy_code(cpu_, from.first, from.in_page, from.bytes.data());
   if (blocks_.size() >= kMostBlocks || stubs_.wants_clear()) {
     blocks_.clear();
     quick_.fill({});
@@ -123,6 +130,14 @@ const Block& CodeCache::find(std::uint64_t linear) {
   return *place;
 }
 
+/// Do the tables still lead from LINEAR to where BLOCK, which was there once, was made from?
+bool CodeCache::is_still_at(const Block& block, std::uint64_t linear) const {
+  if (!block.is_current()) return false;
+  const FetchTarget first = fetch_page(cpu_, linear);
+  return first.slot != nullptr && first.slot == block.first.slot && first.gpa == block.first.gpa &&
+         (!block.crosses || is_second_page_there(block, linear));
+}
+
 /// A block over two pages depends on where the second one is mapped now.
 bool CodeCache::is_second_page_there(const Block& block, std::uint64_t linear) const {
   const std::uint64_t next = (linear & ~(kPage - 1)) + kPage;
@@ -132,7 +147,7 @@ bool CodeCache::is_second_page_there(const Block& block, std::uint64_t linear) c
 
 bool CodeCache::verify(Block& block, const Fetched& from) const {
   if (block.crosses || from.first.slot == nullptr || block.image.size() > from.in_page) return false;
-  if (!std::equal(block.image.begin(), block.image.end(), from.bytes.begin())) return false;
+  if (std::memcmp(block.image.data(), from.first.host, block.image.size()) != 0) return false;
   block.first = from.first_source;
   return true;
 }

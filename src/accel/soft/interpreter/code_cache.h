@@ -101,6 +101,7 @@ class CodeCache {
   const Block& find(std::uint64_t linear);
   void decode(Block& block, const Fetched& from) const;
   bool verify(Block& block, const Fetched& from) const;
+  [[nodiscard]] bool is_still_at(const Block& block, std::uint64_t linear) const;
   bool is_second_page_there(const Block& block, std::uint64_t linear) const;
 
   Cpu& cpu_;

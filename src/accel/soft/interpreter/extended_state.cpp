@@ -5,6 +5,7 @@
 #include <array>
 
 #include "accel/soft/interpreter/availability.h"
+#include "accel/soft/interpreter/paging.h"
 #include "accel/soft/interpreter/xsave_area.h"
 #include "base/endian.h"
 #include "x86/cpu_reset.h"
@@ -91,8 +92,7 @@ void rdpkru(Cpu& cpu, const Instruction&) {
 void wrpkru(Cpu& cpu, const Instruction&) {
   require_protection_keys(cpu);
   if (static_cast<std::uint32_t>(cpu.gpr[x86::kRdx]) != 0) raise_gp();
-  cpu.fpu.pkru = static_cast<std::uint32_t>(cpu.gpr[x86::kRax]);
-  cpu.tlb.flush_all();  // entries have the keys' rights in them
+  set_pkru(cpu, static_cast<std::uint32_t>(cpu.gpr[x86::kRax]));
 }
 
 template <Handler handler>

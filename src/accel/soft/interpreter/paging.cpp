@@ -1,6 +1,7 @@
 #include "accel/soft/interpreter/paging.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace doppel::accel::soft {
 
@@ -239,7 +240,8 @@ TlbInfo walk_for(Cpu& cpu, std::uint64_t linear, AccessKind kind) {
                  .slot = cpu.machine.ram.find(walk.gpa),
                  .rights = verdict.rights,
                  .global = walk.global,
-                 .size_shift = static_cast<std::uint8_t>(walk.size_shift)};
+                 .size_shift = static_cast<std::uint8_t>(walk.size_shift),
+                 .protection_key = static_cast<std::uint8_t>(walk.protection_key)};
     // Without the dirty bit the first store has to come by here.
     if (kind != AccessKind::kWrite && (walk.entry[walk.depth - 1].value & pte::kDirty) == 0) info.rights.write = false;
     return info;
@@ -274,6 +276,14 @@ void set_tags(Cpu& cpu, const TlbInfo& info) {
   if (info.rights.read) entry.read_tag = info.linear;
   if (info.rights.write && !info.slot->read_only() && info.slot->stores_need_no_note(info.gpa))
     entry.write_tag = info.linear;
+}
+
+void set_pkru(Cpu& cpu, std::uint32_t value) {
+  const std::uint32_t changed = std::exchange(cpu.fpu.pkru, value) ^ value;
+  std::uint16_t keys = 0;
+  for (unsigned key = 0; key < 16; ++key)
+    if ((changed >> (2 * key) & 3U) != 0) keys = static_cast<std::uint16_t>(keys | 1U << key);
+  cpu.tlb.flush_keys(keys);
 }
 
 std::optional<std::uint64_t> translate_debug(const Cpu& cpu, std::uint64_t linear) {

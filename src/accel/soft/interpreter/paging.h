@@ -16,6 +16,9 @@ namespace doppel::accel::soft {
 /// tables; raises #PF. Valid until the next translation or flush.
 const TlbInfo& translate(Cpu& cpu, std::uint64_t linear, AccessKind kind);
 
+/// Gives PKRU another value, which TLB entries of user pages follow.
+void set_pkru(Cpu& cpu, std::uint32_t value);
+
 /// Where LINEAR leads if anybody may go there, with no side effects whatever.
 std::optional<std::uint64_t> translate_debug(const Cpu& cpu, std::uint64_t linear);
 

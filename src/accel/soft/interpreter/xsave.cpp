@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 
 #include "accel/soft/interpreter/availability.h"
 #include "accel/soft/interpreter/extended_state.h"
+#include "accel/soft/interpreter/paging.h"
 #include "accel/soft/interpreter/xsave_area.h"
 #include "base/endian.h"
 
@@ -246,7 +248,7 @@ void restore(Cpu& cpu, const Instruction& i) {
     xsave::initialize(cpu.fpu, static_cast<unsigned>(std::countr_zero(rest)), view);
   load_components(cpu.fpu, view, layout, present, bytes);
   cpu.fpu.set_mxcsr(mxcsr);
-  if (cpu.fpu.pkru != pkru) cpu.tlb.flush_all();  // entries have the keys' rights in them
+  set_pkru(cpu, std::exchange(cpu.fpu.pkru, pkru));
 }
 
 // --- XCR0 ---

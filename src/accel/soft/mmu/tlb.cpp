@@ -29,6 +29,7 @@ const TlbInfo& Tlb::insert(MmuIndex index, const TlbInfo& info) {
   clear_entry(at);
   info_[at] = info;
   (info.global ? global_ : local_).add(at);
+  keys_ = static_cast<std::uint16_t>(keys_ | 1U << info.protection_key);
   if (info.size_shift > 12) {
     const std::uint64_t size = std::uint64_t{1} << info.size_shift;
     const std::uint64_t first = info.linear & ~(size - 1);
@@ -48,6 +49,7 @@ void Tlb::flush_all() {
   }
   large_first_ = ~std::uint64_t{0};
   large_last_ = 0;
+  keys_ = 0;
   code_.flush_all();
   ++generation_;
   ++changes_;

@@ -42,12 +42,13 @@ struct TlbInfo {
   RamSlot* slot = nullptr;       // null: no RAM there
   PageRights rights;
   bool global = false;
-  std::uint8_t size_shift = 12;  // of the mapping that it is part of
+  std::uint8_t size_shift = 12;     // of the mapping that it is part of
+  std::uint8_t protection_key = 0;  // which RIGHTS follow
 };
 
 class Tlb {
  public:
-  static constexpr unsigned kEntries = 1024;
+  static constexpr unsigned kEntries = 8192;  // few enough hot pages for two of them to seldom meet
 
   Tlb();
 
@@ -75,6 +76,10 @@ class Tlb {
 
   void flush_all();
   void flush_non_global();
+  /// The rights of the protection keys in KEYS, bit by bit, are others now.
+  void flush_keys(std::uint16_t keys) {
+    if ((keys_ & keys) != 0) flush_all();
+  }
   /// Also what else came from the same large page (SDM 3A 4.10.4.1).
   void flush_page(std::uint64_t linear);
   /// Takes the write tags from all entries of the guest-physical page GPA. Any thread while the owner stands still.
@@ -117,6 +122,7 @@ class Tlb {
   Itlb code_;
   std::uint64_t large_first_ = ~std::uint64_t{0};  // hull of the large pages that were entered
   std::uint64_t large_last_ = 0;
+  std::uint16_t keys_ = 0;  // that entries had, since everything was flushed last
   std::uint32_t generation_ = 0;
   std::uint32_t changes_ = 0;
 };

@@ -132,6 +132,7 @@ void Grouper::follow(const PlannedInstruction& planned) {
       first_open_ = groups_.size();
       return;
     case Action::kPush:
+    case Action::kPushFlags:
     case Action::kPushMemory: registers_[x86::kRsp].delta -= plan_.kind.word(); return;
     case Action::kPop: {
       const unsigned reg = planned.instruction->rm / 8U;

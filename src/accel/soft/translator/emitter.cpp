@@ -24,7 +24,7 @@ bool fits_signed_32(std::uint64_t value) {
 }  // namespace
 
 std::size_t jump_cache_index(std::uint64_t linear) {
-  return (linear + std::rotr(linear, kJumpHashShift)) % kJumpCacheEntries;
+  return (linear + std::rotr(linear, kJumpHashShift)) % kJumpCacheSets;
 }
 
 class Emitter::Generator : public Xbyak::CodeGenerator {
@@ -32,7 +32,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   Generator(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate)
       : CodeGenerator(capacity, writable), cpu_(cpu), state_(state), gate_(gate) {}
 
-  void emit(const BlockPlan& plan, const JumpCacheEntry* jump_cache, Cursors& cursors, Translation& translation);
+  void emit(const BlockPlan& plan, const JumpCacheSet* jump_cache, Cursors& cursors, Translation& translation);
   void patch(std::uint32_t site, std::uint32_t target) {
     const std::size_t at = getSize();
     setSize(site);
@@ -64,6 +64,10 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void memory();
   void push_operand();
   void push_memory();
+  void push_flags();
+  void disable_interrupts();
+  void enable_interrupts();
+  void keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg);
   void pop_register();
   void leave();
   void jump();
@@ -131,7 +135,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
 
   // The block at work.
   const BlockPlan* plan_ = nullptr;
-  const JumpCacheEntry* jump_cache_ = nullptr;
+  const JumpCacheSet* jump_cache_ = nullptr;
   Translation* translation_ = nullptr;
   const PlannedInstruction* planned_ = nullptr;
   std::size_t number_ = 0;
@@ -139,7 +143,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   std::vector<Fixup> fixups_;
 };
 
-void Emitter::Generator::emit(const BlockPlan& plan, const JumpCacheEntry* jump_cache, Cursors& cursors,
+void Emitter::Generator::emit(const BlockPlan& plan, const JumpCacheSet* jump_cache, Cursors& cursors,
                               Translation& translation) {
   plan_ = &plan;
   jump_cache_ = jump_cache;
@@ -222,6 +226,7 @@ void Emitter::Generator::body() {
     case Action::kNothing: return;
     case Action::kPush: return push_operand();
     case Action::kPushMemory: return push_memory();
+    case Action::kPushFlags: return push_flags();
     case Action::kPop: return pop_register();
     case Action::kLeave: return leave();
     case Action::kJump: return jump();
@@ -231,6 +236,8 @@ void Emitter::Generator::body() {
     case Action::kReturn: return return_();
     case Action::kJumpIndirect: return jump_indirect();
     case Action::kCallIndirect: return call_indirect();
+    case Action::kDisableInterrupts: return disable_interrupts();
+    case Action::kEnableInterrupts: return enable_interrupts();
   }
 }
 
@@ -312,6 +319,56 @@ void Emitter::Generator::push_memory() {
   else
     mov(dword[r14], r15d);
   add_to_stack_pointer(-word());
+}
+
+/// RFLAGS in memory with the arithmetic flags of the host's. Only PUSHF shows them all.
+void Emitter::Generator::push_flags() {
+  mov(r14, rsp);
+  mov(esp, static_cast<std::uint32_t>(reinterpret_cast<std::size_t>(&state_.host_stack.back())));
+  pushfq();
+  pop(r15);
+  mov(rsp, r14);
+  mov(r14, qword[at(cpu_.rflags)]);
+  keep_rflags(state_.other_flags, r14);
+  keep_rflags(state_.arithmetic_flags, r15);
+  lea(r14, ptr[r14 + r15]);
+  mov(qword[at(state_.target)], r14);
+  Xbyak::RegExp place = find_stack();
+  const Xbyak::Reg64 value = take_temporary(place);
+  mov(value, qword[at(state_.target)]);
+  if (is_long())
+    mov(qword[place], value);
+  else
+    mov(dword[place], value.cvt32());
+  add_to_stack_pointer(-word());
+}
+
+/// REG becomes REG & MASK, without flags.
+void Emitter::Generator::keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg) {
+  pext(reg, reg, qword[at(mask)]);
+  pdep(reg, reg, qword[at(mask)]);
+}
+
+void Emitter::Generator::disable_interrupts() {
+  mov(r14, qword[at(cpu_.rflags)]);
+  keep_rflags(state_.all_but_if, r14);
+  mov(qword[at(cpu_.rflags)], r14);
+}
+
+/// Interrupts that wait are the run loop's affair. Without one, the shadow behind STI makes no difference.
+void Emitter::Generator::enable_interrupts() {
+  Xbyak::Label none;
+  mov(qword[at(state_.rcx)], rcx);
+  movzx(ecx, byte[at(cpu_.irq_window_wanted)]);
+  jrcxz(none);
+  db(0xe9);
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), true);
+  L(none);
+  mov(rcx, qword[at(state_.rcx)]);
+  mov(r14, qword[at(cpu_.rflags)]);
+  keep_rflags(state_.all_but_if, r14);
+  lea(r14, ptr[r14 + static_cast<int>(x86::rflags::kIf)]);
+  mov(qword[at(cpu_.rflags)], r14);
 }
 
 void Emitter::Generator::pop_register() {
@@ -485,15 +542,19 @@ void Emitter::Generator::load_target() {
   }
 }
 
-/// Goes on with R15 = index * 2 if the linear address R14 is there, RCX then being saved; else interprets.
+/// Goes on with 8 * R15 the entry's place if the linear address R14 is there, RCX then being saved; else interprets.
 void Emitter::Generator::probe_jump_cache() {
   Xbyak::Label hit;
   rorx(r15, r14, kJumpHashShift);
   lea(r15, ptr[r15 + r14]);
   pext(r15, r15, qword[at(state_.jump_cache_mask)]);
   mov(qword[at(state_.rcx)], rcx);
-  lea(r15, ptr[r15 + r15]);
-  mov(rcx, qword[r15 * 8 + reinterpret_cast<std::size_t>(&jump_cache_->inverted_linear)]);
+  lea(r15, ptr[r15 * 4]);
+  mov(rcx, qword[r15 * 8 + reinterpret_cast<std::size_t>(&jump_cache_->front().inverted_linear)]);
+  lea(rcx, ptr[rcx + r14 + 1]);
+  jrcxz(hit);
+  lea(r15, ptr[r15 + 2]);
+  mov(rcx, qword[r15 * 8 + reinterpret_cast<std::size_t>(&jump_cache_->front().inverted_linear)]);
   lea(rcx, ptr[rcx + r14 + 1]);
   jrcxz(hit);
   db(0xe9);
@@ -502,7 +563,7 @@ void Emitter::Generator::probe_jump_cache() {
 }
 
 void Emitter::Generator::jump_through_cache() {
-  Xbyak::CodeGenerator::jmp(qword[r15 * 8 + reinterpret_cast<std::size_t>(&jump_cache_->code)]);
+  Xbyak::CodeGenerator::jmp(qword[r15 * 8 + reinterpret_cast<std::size_t>(&jump_cache_->front().code)]);
   falls_through_ = false;
 }
 
@@ -700,8 +761,7 @@ Emitter::Emitter(std::byte* writable, std::size_t capacity, const Cpu& cpu, cons
     : generator_(std::make_unique<Generator>(writable, capacity, cpu, state, gate)) {}
 Emitter::~Emitter() = default;
 
-void Emitter::emit(const BlockPlan& plan, const JumpCacheEntry* jump_cache, Cursors& cursors,
-                   Translation& translation) {
+void Emitter::emit(const BlockPlan& plan, const JumpCacheSet* jump_cache, Cursors& cursors, Translation& translation) {
   generator_->emit(plan, jump_cache, cursors, translation);
 }
 

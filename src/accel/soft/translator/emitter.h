@@ -3,6 +3,7 @@
 // each access that the TLB does not let pass.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,9 +20,10 @@ struct JumpCacheEntry {
   std::uint64_t inverted_linear = 0;  // ~linear; 0, which no canonical address of code has, where there is nothing
   std::uint64_t code = 0;             // address to jump to
 };
-inline constexpr std::size_t kJumpCacheEntries = 32768;
+using JumpCacheSet = std::array<JumpCacheEntry, 2>;  // the latest comes first
+inline constexpr std::size_t kJumpCacheSets = 16384;
 
-/// The place of a linear address in a jump cache; translated code computes the same.
+/// The set of a linear address in a jump cache; translated code computes the same.
 [[nodiscard]] std::size_t jump_cache_index(std::uint64_t linear);
 
 class Emitter {
@@ -42,7 +44,7 @@ class Emitter {
   static constexpr std::size_t kMostCold = 8192;
 
   /// Fills in TRANSLATION, whose key, id and page number are set. JUMP_CACHE is the one for its key.
-  void emit(const BlockPlan& plan, const JumpCacheEntry* jump_cache, Cursors& cursors, Translation& translation);
+  void emit(const BlockPlan& plan, const JumpCacheSet* jump_cache, Cursors& cursors, Translation& translation);
   /// Makes the jump at SITE go to TARGET, both positions.
   void patch(std::uint32_t site, std::uint32_t target);
 

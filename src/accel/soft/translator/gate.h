@@ -35,12 +35,16 @@ struct GateState {
   std::uint64_t rcx = 0;
   std::uint64_t target = 0;
   std::uint64_t slot = 0;
+  std::array<std::uint64_t, 2> host_stack{};  // for PUSHF
   // Used in the course of one block: what makes host addresses of linear ones, by group of accesses.
   std::array<std::uint64_t, kMostGroups> addend{};
   // Masks for PEXT, which works without flags.
   std::uint64_t tlb_index_mask = 0;
   std::uint64_t page_mask = ~std::uint64_t{0xfff};
   std::uint64_t jump_cache_mask = 0;
+  std::uint64_t arithmetic_flags = x86::rflags::kArithmetic;
+  std::uint64_t other_flags = ~(x86::rflags::kArithmetic | x86::rflags::kRf | x86::rflags::kVm);  // that PUSHF shows
+  std::uint64_t all_but_if = ~x86::rflags::kIf;
 };
 
 /// Addresses of the gate's code, as translated code reaches them: in the writable mapping.

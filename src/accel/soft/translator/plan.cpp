@@ -166,7 +166,12 @@ Action Planner::choose() {
   if (zydis.mnemonic == ZYDIS_MNEMONIC_LEAVE)
     return zydis.operand_width == 8 * kind_.word() ? Action::kLeave : Action::kInterpret;
   if (is_hint(zydis)) return Action::kNothing;
+  if (zydis.mnemonic == ZYDIS_MNEMONIC_CLI || zydis.mnemonic == ZYDIS_MNEMONIC_STI) {
+    if (!kind_.privileged) return Action::kInterpret;
+    return zydis.mnemonic == ZYDIS_MNEMONIC_CLI ? Action::kDisableInterrupts : Action::kEnableInterrupts;
+  }
   const bool zero_upper = zydis.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER || zydis.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+  if (zero_upper && !kind_.is_long) return Action::kInterpret;  // which has eight registers
   if (zero_upper) vector_ = true;
   x87_ = is_x87(zydis) || is_x87_control(zydis.mnemonic) || zydis.meta.isa_ext == ZYDIS_ISA_EXT_MMX;
   if (!zero_upper && !is_general(zydis.mnemonic) && !is_x87_control(zydis.mnemonic) && !is_extension(zydis))
@@ -219,6 +224,7 @@ bool Planner::is_segment_whole() const {
 /// Of whole words.
 Action Planner::choose_stack() {
   const ZydisDecodedInstruction& zydis = out_.zydis;
+  if (zydis.mnemonic == (kind_.is_long ? ZYDIS_MNEMONIC_PUSHFQ : ZYDIS_MNEMONIC_PUSHFD)) return Action::kPushFlags;
   if (zydis.mnemonic != ZYDIS_MNEMONIC_PUSH && zydis.mnemonic != ZYDIS_MNEMONIC_POP) return Action::kInterpret;
   if (has(zydis, ZYDIS_ATTRIB_HAS_OPERANDSIZE)) return Action::kInterpret;
   const ZydisDecodedOperand& operand = operands_[0];
@@ -322,6 +328,7 @@ std::optional<StackAccess> stack_access(Action action, const CodeKind& kind) {
   const auto below = static_cast<std::int8_t>(-kind.word());
   switch (action) {
     case Action::kPush:
+    case Action::kPushFlags:
     case Action::kCall: return StackAccess{.reg = x86::kRsp, .offset = below, .writes = true};
     case Action::kPop:
     case Action::kReturn: return StackAccess{.reg = x86::kRsp, .offset = 0, .writes = false};

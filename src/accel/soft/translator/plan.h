@@ -47,6 +47,7 @@ enum class Action : std::uint8_t {
   kNothing,    // hints
   kPush,
   kPushMemory,
+  kPushFlags,
   kPop,
   kLeave,
   kJump,
@@ -56,6 +57,8 @@ enum class Action : std::uint8_t {
   kReturn,
   kJumpIndirect,
   kCallIndirect,
+  kDisableInterrupts,
+  kEnableInterrupts,
 };
 
 /// What code is like in ways that change how it is translated.
@@ -63,6 +66,7 @@ struct CodeKind {
   bool is_long = true;   // 64-bit code; else 32-bit code with flat CS, DS, ES and SS
   bool whole_fs = true;  // any offset in the segment may be read and written
   bool whole_gs = true;
+  bool privileged = true;  // CPL 0
   bool operator==(const CodeKind&) const = default;
 
   /// Bytes of an address, of what PUSH pushes.

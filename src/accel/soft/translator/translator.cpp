@@ -18,7 +18,7 @@ namespace doppel::accel::soft {
 /// What code reaches by absolute addresses, besides the CPU.
 struct Translator::Tables {
   struct JumpCache {
-    std::array<JumpCacheEntry, kJumpCacheEntries> entries;
+    std::array<JumpCacheSet, kJumpCacheSets> sets;
     bool used = false;
   };
   GateState state;
@@ -56,8 +56,17 @@ class Translator::Owned final : public BlockTranslations {
   ExtendedRegisters registers;  // that the block needs
   std::vector<Translation*> list;
 
+  /// Counts how often the block was to run at LINEAR, where it has no translation yet, up to LIMIT. Shared code is met
+  /// at one address after the other, by processes that may soon be gone.
+  bool is_hot_at(std::uint64_t linear, unsigned limit) {
+    if (std::exchange(waiting_, linear) != linear) runs_ = 0;
+    return ++runs_ > limit;
+  }
+
  private:
   Translator& translator_;
+  std::uint64_t waiting_ = 0;  // linear address
+  unsigned runs_ = 0;
 };
 
 namespace {
@@ -97,9 +106,12 @@ bool is_flat(const Cpu& cpu) {
 /// Null: code of a kind that is not translated.
 std::optional<CodeKind> kind_of_code(const Cpu& cpu) {
   if (cpu.alignment_mask != 0) return std::nullopt;
-  if (cpu.code_mode == CodeMode::kLong64) return CodeKind{};
+  if (cpu.code_mode == CodeMode::kLong64) return CodeKind{.privileged = cpu.cpl == 0};
   if (cpu.code_mode != CodeMode::kProtected32 || !is_flat(cpu)) return std::nullopt;
-  return CodeKind{.is_long = false, .whole_fs = is_whole(cpu.view[x86::kFs]), .whole_gs = is_whole(cpu.view[x86::kGs])};
+  return CodeKind{.is_long = false,
+                  .whole_fs = is_whole(cpu.view[x86::kFs]),
+                  .whole_gs = is_whole(cpu.view[x86::kGs]),
+                  .privileged = cpu.cpl == 0};
 }
 
 }  // namespace
@@ -117,7 +129,7 @@ Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& opt
     : cpu_(cpu), cache_(cache), options_(options), memory_(std::move(memory)), tables_(make_low<Tables>()) {
   install_host_fault_handlers();
   tables_->state.tlb_index_mask = std::uint64_t{Tlb::kEntries - 1} << 12U;
-  tables_->state.jump_cache_mask = kJumpCacheEntries - 1;
+  tables_->state.jump_cache_mask = kJumpCacheSets - 1;
   gate_size_ = align_up(generate_gate(memory_.writable(), cpu_, tables_->state, gate_), std::size_t{64});
   emitter_ = std::make_unique<Emitter>(memory_.writable(), memory_.capacity(), cpu_, tables_->state, gate_);
   generated_.begin = reinterpret_cast<std::uintptr_t>(memory_.executable());
@@ -133,10 +145,16 @@ std::uint64_t Translator::address_of(std::uint32_t position) const {
   return reinterpret_cast<std::uint64_t>(memory_.executable()) + position;
 }
 
-JumpCacheEntry& Translator::jump_cache_entry(const TranslationKey& key) {
-  Tables::JumpCache& cache = tables_->jump_cache_of(key);
-  cache.used = true;
-  return cache.entries[jump_cache_index(key.linear)];
+JumpCacheSet& Translator::jump_cache_set(const TranslationKey& key) {
+  return tables_->jump_cache_of(key).sets[jump_cache_index(key.linear)];
+}
+
+void Translator::enter_in_jump_cache(const Translation& translation) {
+  tables_->jump_cache_of(translation.key).used = true;
+  JumpCacheSet& set = jump_cache_set(translation.key);
+  const JumpCacheEntry entry{.inverted_linear = ~translation.key.linear, .code = address_of(translation.guarded_entry)};
+  if (set[0].inverted_linear != entry.inverted_linear) set[1] = set[0];
+  set[0] = entry;
 }
 
 // --- Running ---
@@ -176,7 +194,7 @@ bool Translator::run(const Block& block) {
   if (!translation->reachable) make_reachable(*translation);
   note_page(linear, translation->page_number);
   if (translation->crosses()) note_page(linear + x86::kPageSize, translation->second_page_number);
-  jump_cache_entry(translation->key) = {.inverted_linear = ~linear, .code = address_of(translation->guarded_entry)};
+  enter_in_jump_cache(*translation);
   if (from != nullptr && from->link[link_number_].target == linear) link(*from, from->link[link_number_], *translation);
   ++statistics_.entries;
   enter(translation->entry);
@@ -333,6 +351,9 @@ Translation* Translator::find_or_make(const Block& block) {
       .linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = tables_->state.registers};
   for (Translation* translation : owned->list)
     if (translation->key == key) return translation;
+  const auto is_same_place = [&](const Translation* translation) { return translation->key.linear == linear; };
+  if (!plan && std::ranges::none_of(owned->list, is_same_place) && !owned->is_hot_at(linear, options_.threshold))
+    return nullptr;
   constexpr std::size_t kMostPerBlock = 16;
   if (owned->list.size() >= kMostPerBlock) {
     for (Translation* translation : owned->list) discard(*translation);
@@ -362,7 +383,7 @@ Translation* Translator::make(const Block& block, const TranslationKey& key, con
   translation.page_number = page_number(key.linear, block.first.gpa);
   if (block.crosses) translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
   const std::size_t hot = cursors_.hot;
-  emitter_->emit(plan, tables_->jump_cache_of(key).entries.data(), cursors_, translation);
+  emitter_->emit(plan, tables_->jump_cache_of(key).sets.data(), cursors_, translation);
   by_code_.emplace(translation.end, &translation);
   ++statistics_.translations;
   statistics_.instructions += plan.instructions.size();
@@ -397,7 +418,7 @@ void Translator::flush() {
 void Translator::clear_jump_caches(MmuIndex index) {
   for (auto& cache : tables_->jump_cache[static_cast<unsigned>(index)]) {
     if (!std::exchange(cache.used, false)) continue;
-    cache.entries.fill({});
+    cache.sets.fill({});
   }
 }
 
@@ -436,8 +457,8 @@ void Translator::detach(Translation& translation) {
         emitter_->patch(from->link[n].site, from->link[n].stub);
       }
   for (unsigned n = 0; n < translation.links; ++n) unlink(translation.link[n]);
-  JumpCacheEntry& entry = jump_cache_entry(translation.key);
-  if (entry.inverted_linear == ~translation.key.linear) entry = {};
+  for (JumpCacheEntry& entry : jump_cache_set(translation.key))
+    if (entry.inverted_linear == ~translation.key.linear) entry = {};
   if (link_from_ == &translation) link_from_ = nullptr;
 }
 

@@ -105,7 +105,8 @@ class Translator final : public TranslatedCode {
   void link(Translation& from, Link& link, Translation& to);
   void drop_changed_pages();
   void discard(Translation& translation);
-  [[nodiscard]] JumpCacheEntry& jump_cache_entry(const TranslationKey& key);
+  [[nodiscard]] JumpCacheSet& jump_cache_set(const TranslationKey& key);
+  void enter_in_jump_cache(const Translation& translation);
 
   // Running.
   void enter(std::uint32_t position);
