@@ -112,7 +112,7 @@ const Block& CodeCache::find(std::uint64_t linear) {
     return *found->second;
   }
   copy_code(cpu_, from.first, from.in_page, from.bytes.data());
-  if (blocks_.size() >= kMostBlocks || stubs_.wants_clear()) {
+  if (is_full()) {
     blocks_.clear();
     quick_.fill({});
     if (stubs_.wants_clear()) stubs_.clear();
@@ -128,6 +128,21 @@ const Block& CodeCache::find(std::uint64_t linear) {
     place = std::move(fresh);
   ++statistics_.decoded;
   return *place;
+}
+
+bool CodeCache::is_full() const {
+  return blocks_.size() >= kMostBlocks || stubs_.wants_clear();
+}
+
+const Block* CodeCache::nearby(std::uint64_t linear) {
+  if (is_full()) return nullptr;
+  const std::uint64_t cr2 = cpu_.cr2;
+  try {
+    return &find(linear);
+  } catch (const Fault&) {
+    cpu_.cr2 = cr2;  // its first instruction reaches into a page that is not there
+    return nullptr;
+  }
 }
 
 /// Do the tables still lead from LINEAR to where BLOCK, which was there once, was made from?

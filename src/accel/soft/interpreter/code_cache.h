@@ -73,6 +73,8 @@ class CodeCache {
       return *block;
     return look_up(linear, quick, context);
   }
+  /// The block at LINEAR, which lies in the page that RIP is in. Null: it cannot be had without losing others.
+  const Block* nearby(std::uint64_t linear);
   /// The decoder that blocks are made by.
   [[nodiscard]] const Decoder& decoder() const { return *decoder_; }
   /// Forgets everything, and takes over the CPU's features.
@@ -99,6 +101,7 @@ class CodeCache {
 
   const Block& look_up(std::uint64_t linear, Quick& quick, const Context& context);
   const Block& find(std::uint64_t linear);
+  [[nodiscard]] bool is_full() const;
   void decode(Block& block, const Fetched& from) const;
   bool verify(Block& block, const Fetched& from) const;
   [[nodiscard]] bool is_still_at(const Block& block, std::uint64_t linear) const;

@@ -11,7 +11,9 @@ namespace doppel::accel::soft {
 
 namespace {
 
-constexpr std::int64_t kWidest = 1024;  // bytes of a group: the wider, the more often it crosses a page's end
+// Bytes of a group: the wider, the more often it crosses a page's end.
+constexpr std::int64_t kWidest = 1024;
+constexpr std::int64_t kWidestPerhaps = 128;  // with members behind branches, which may never be accessed
 
 /// An address but for a constant.
 struct Key {
@@ -34,6 +36,7 @@ struct Group {
   std::int64_t low = 0;
   std::int64_t high = 0;
   bool writes = false;
+  unsigned branches = 0;             // in front of the first member
   std::vector<std::size_t> members;  // instructions
   std::vector<std::int64_t> offsets;
 };
@@ -49,6 +52,7 @@ class Grouper {
       const PlannedInstruction& planned = plan_.instructions[i];
       if (const auto access = access_of(planned)) add(i, *access);
       follow(planned);
+      if (planned.goes_on && planned.action == Action::kJumpIf) ++branches_;
     }
     name_groups();
   }
@@ -68,6 +72,7 @@ class Grouper {
   std::array<Value, x86::kGprCount> registers_{};
   std::uint32_t last_number_ = 0;
   std::vector<Group> groups_;
+  unsigned branches_ = 0;       // so far that may lead out of the plan
   std::size_t first_open_ = 0;  // the groups before it are closed
 };
 
@@ -108,7 +113,9 @@ void Grouper::add(std::size_t instruction, const Access& access) {
     if (group.key != access.key) continue;
     const std::int64_t low = std::min(group.low, access.offset);
     const std::int64_t high = std::max(group.high, access.offset + access.size);
-    if (high - low > kWidest) continue;
+    const bool perhaps = group.branches != branches_;
+    if (perhaps && access.writes && !group.writes) continue;  // the page need not be one that may be written to
+    if (high - low > (perhaps ? std::max(kWidestPerhaps, group.high - group.low) : kWidest)) continue;
     group.low = low;
     group.high = high;
     group.writes |= access.writes;
@@ -120,6 +127,7 @@ void Grouper::add(std::size_t instruction, const Access& access) {
                      .low = access.offset,
                      .high = access.offset + access.size,
                      .writes = access.writes,
+                     .branches = branches_,
                      .members = {instruction},
                      .offsets = {access.offset}});
 }
@@ -131,6 +139,7 @@ void Grouper::follow(const PlannedInstruction& planned) {
       for (unsigned reg = 0; reg < registers_.size(); ++reg) change(reg);
       first_open_ = groups_.size();
       return;
+    case Action::kCall:
     case Action::kPush:
     case Action::kPushFlags:
     case Action::kPushMemory: registers_[x86::kRsp].delta -= plan_.kind.word(); return;

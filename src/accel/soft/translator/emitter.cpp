@@ -3,10 +3,10 @@
 #include <xbyak/xbyak.h>
 
 #include <bit>
-#include <limits>
 #include <vector>
 
 #include "accel/soft/translator/reencode.h"
+#include "base/bits.h"
 
 namespace doppel::accel::soft {
 
@@ -138,7 +138,9 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   const JumpCacheSet* jump_cache_ = nullptr;
   Translation* translation_ = nullptr;
   const PlannedInstruction* planned_ = nullptr;
-  std::size_t number_ = 0;
+  std::size_t number_ = 0;  // of the instruction
+  std::size_t part_ = 0;    // that it belongs to
+  std::size_t part_begin_ = 0;
   bool falls_through_ = true;
   std::vector<Fixup> fixups_;
 };
@@ -154,6 +156,7 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCacheSet* jump_ca
   guard();
   translation.entry = position();
   falls_through_ = true;
+  part_ = part_begin_ = 0;
   for (std::size_t i = 0; i < plan.instructions.size(); ++i) instruction(i);
   if (falls_through_) link_to(plan.instructions.back().next_rip());
   translation.falls_through = falls_through_;
@@ -198,10 +201,15 @@ void Emitter::Generator::instruction(std::size_t number) {
   body();
   translation_->instructions.push_back({.begin = begin,
                                         .end = position(),
-                                        .offset = static_cast<std::uint16_t>(planned_->rip - translation_->key.linear),
+                                        .offset = static_cast<std::int16_t>(planned_->rip - translation_->key.linear),
+                                        .part = static_cast<std::uint8_t>(part_),
+                                        .number = static_cast<std::uint8_t>(number - part_begin_),
                                         .action = planned_->action,
                                         .writes_memory = planned_->writes_memory,
                                         .member = planned_->member});
+  if (number + 1 - part_begin_ < plan_->parts[part_]->size) return;
+  ++part_;
+  part_begin_ = number + 1;
 }
 
 void Emitter::Generator::body() {
@@ -252,7 +260,7 @@ void Emitter::Generator::stubs() {
       default: Xbyak::CodeGenerator::jmp(gate_.exit_guard); break;
     }
     patch(fixup.site, stub);
-    if (fixup.kind == ExitKind::kLink) translation_->link.at(fixup.id & 1U).stub = stub;
+    if (fixup.kind == ExitKind::kLink) translation_->link.at(fixup.id & low_mask(Translation::kLinkBits)).stub = stub;
   }
 }
 
@@ -434,6 +442,7 @@ void Emitter::Generator::link_to(std::uint64_t target) {
 void Emitter::Generator::jump() {
   const std::uint64_t target = branch_target();
   poll_if_backward(target);
+  if (planned_->goes_on) return;
   link_to(target);
   falls_through_ = false;
 }
@@ -446,6 +455,7 @@ void Emitter::Generator::jump_if() {
   const unsigned n = translation_->links++;
   translation_->link.at(n) = {.target = target, .site = position()};
   jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, false);
+  if (planned_->goes_on) return;
   link_to(planned_->next_rip());
   falls_through_ = false;
 }
@@ -472,6 +482,7 @@ void Emitter::Generator::call() {
   else
     store_word(place, planned_->next_rip(), take_temporary(place));
   add_to_stack_pointer(-word());
+  if (planned_->goes_on) return;
   link_to(target);
   falls_through_ = false;
 }

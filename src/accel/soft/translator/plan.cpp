@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bitset>
+#include <utility>
 
 #include "accel/soft/interpreter/native_stub.h"
 #include "accel/soft/interpreter/operation.h"
@@ -339,41 +340,99 @@ std::optional<StackAccess> stack_access(Action action, const CodeKind& kind) {
 
 namespace {
 
+/// Puts a plan together, block by block.
+class BlockPlanner {
+ public:
+  BlockPlanner(const Decoder& decoder, const CodeKind& kind) : decoder_(decoder) {
+    plan_.kind = kind;
+    plan_.instructions.reserve(kMostInstructions);  // planners refer to them
+    planners_.reserve(kMostInstructions);
+  }
+  [[nodiscard]] bool has_room_for(const Block& block) const {
+    return plan_.parts.size() < kMostParts && plan_.instructions.size() + block.size <= kMostInstructions;
+  }
+  void add(const Block& block, std::uint64_t linear);
+  [[nodiscard]] std::optional<std::uint64_t> next() const;
+  /// What was added last goes on with the next.
+  void go_on() { plan_.instructions.back().goes_on = true; }
+  BlockPlan finish(bool shared);
+
+ private:
+  void plan_instruction(PlannedInstruction& planned);
+
+  const Decoder& decoder_;
+  BlockPlan plan_;
+  std::vector<Planner> planners_;
+  std::vector<std::uint64_t> begins_;  // linear addresses of the parts
+};
+
+void BlockPlanner::add(const Block& block, std::uint64_t linear) {
+  plan_.parts.push_back(&block);
+  begins_.push_back(linear);
+  std::size_t at = 0;
+  for (const Instruction& instruction : block.instructions) {
+    PlannedInstruction& planned = plan_.instructions.emplace_back();
+    planned.instruction = &instruction;
+    planned.bytes = std::span(block.image).subspan(at, instruction.length);
+    planned.rip = linear + at;
+    at += instruction.length;
+    plan_instruction(planned);
+    plan_.registers.add(planned.registers);
+  }
+}
+
 /// PLANNED stays to be interpreted if its bytes are no instruction.
-void plan_instruction(const Decoder& decoder, const CodeKind& kind, Planner& planner, PlannedInstruction& planned) {
+void BlockPlanner::plan_instruction(PlannedInstruction& planned) {
+  Planner& planner = planners_.emplace_back(plan_.kind, *planned.instruction, planned);
+  const CodeKind& kind = plan_.kind;
   std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
-  if (!decoder.accepts(planned.bytes, kind.mode(), *planned.instruction, planned.zydis, operands)) return;
+  if (!decoder_.accepts(planned.bytes, kind.mode(), *planned.instruction, planned.zydis, operands)) return;
   const auto all = std::span(operands).first(planned.zydis.operand_count);
   planner.plan(all);
   if (kind.is_long || (planned.action != Action::kVerbatim && planned.action != Action::kMemory)) return;
   planned.rewritten = as_long_code({.zydis = planned.zydis, .operands = all, .mode = kind.mode()}, planned.bytes);
-  if (!decoder.accepts(planned.code(), CodeMode::kLong64, *planned.instruction, planned.zydis, operands))
+  if (!decoder_.accepts(planned.code(), CodeMode::kLong64, *planned.instruction, planned.zydis, operands))
     planner.give_up();
+}
+
+/// Where code most likely goes on behind what was added last, in the same page. Conditional branches backwards are
+/// loops, which are left at their end.
+std::optional<std::uint64_t> BlockPlanner::next() const {
+  const PlannedInstruction& last = plan_.instructions.back();
+  const std::uint64_t target = (last.next_rip() + last.instruction->imm) & plan_.kind.address_mask();
+  std::uint64_t next = target;
+  if (last.action == Action::kJumpIf && target > last.rip)
+    next = last.next_rip();
+  else if (last.action != Action::kJump && last.action != Action::kCall)
+    return std::nullopt;
+  const bool same_page = next >> 12U == begins_.front() >> 12U;
+  return same_page && std::ranges::find(begins_, next) == begins_.end() ? std::optional(next) : std::nullopt;
+}
+
+BlockPlan BlockPlanner::finish(bool shared) {
+  std::uint64_t needed = x86::rflags::kArithmetic;
+  for (std::size_t i = planners_.size(); i-- > 0;) {
+    PlannedInstruction& planned = plan_.instructions[i];
+    if (planned.action == Action::kJumpIf) needed = x86::rflags::kArithmetic;  // nothing is known of where it leads
+    planned.flags_before = needed = planners_[i].needed_before(needed);
+  }
+  if (shared) group_accesses(plan_);
+  return std::move(plan_);
 }
 
 }  // namespace
 
-BlockPlan plan_block(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear) {
-  BlockPlan plan;
-  plan.kind = kind;
-  plan.instructions.resize(block.size);
-  std::vector<Planner> planners;
-  planners.reserve(block.size);
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < block.size; ++i) {
-    PlannedInstruction& planned = plan.instructions[i];
-    planned.instruction = &block.instructions[i];
-    planned.bytes = std::span(block.image).subspan(at, planned.instruction->length);
-    planned.rip = linear + at;
-    at += planned.instruction->length;
-    plan_instruction(decoder, kind, planners.emplace_back(kind, *planned.instruction, planned), planned);
-    plan.registers.add(planned.registers);
+BlockPlan plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear,
+                      const FindBlock& find, bool shared) {
+  BlockPlanner planner(decoder, kind);
+  planner.add(block, linear);
+  for (auto next = planner.next(); next && !block.crosses; next = planner.next()) {
+    const Block* const found = find(*next);
+    if (found == nullptr || found->crosses || !planner.has_room_for(*found)) break;
+    planner.go_on();
+    planner.add(*found, *next);
   }
-  std::uint64_t needed = x86::rflags::kArithmetic;
-  for (std::size_t i = block.size; i-- > 0;)
-    plan.instructions[i].flags_before = needed = planners[i].needed_before(needed);
-  group_accesses(plan);
-  return plan;
+  return planner.finish(shared);
 }
 
 }  // namespace doppel::accel::soft

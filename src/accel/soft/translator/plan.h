@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -121,6 +122,7 @@ struct PlannedInstruction {
   GroupMember member;
   std::uint16_t written_gprs = 0;  // by number, bit by bit
   Adjustment adjustment;           // of one of them, the only one
+  bool goes_on = false;            // a branch, and behind it comes what it leads to, or what follows if it is not taken
   SpilledUse used;                 // as operands, not in an address
   SpilledUse written;
   std::uint64_t flags_before = 0;   // RFLAGS bits that somebody may still read when this instruction begins
@@ -131,8 +133,10 @@ struct PlannedInstruction {
   [[nodiscard]] std::span<const std::uint8_t> code() const { return rewritten.size != 0 ? rewritten.span() : bytes; }
 };
 
+/// Blocks of one page that mostly run one after the other: the first, and what comes next time and again.
 struct BlockPlan {
   CodeKind kind;
+  std::vector<const Block*> parts;
   std::vector<PlannedInstruction> instructions;
   ExtendedRegisters registers;  // of all of its instructions
 };
@@ -140,7 +144,16 @@ struct BlockPlan {
 /// Finds out which accesses can share lookups.
 void group_accesses(BlockPlan& plan);
 
-/// BLOCK, of code of KIND, at the linear address LINEAR. Refers to it.
-BlockPlan plan_block(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear);
+/// The most that a plan has.
+inline constexpr unsigned kMostParts = 6;
+inline constexpr unsigned kMostInstructions = 64;
+inline constexpr unsigned kMostLinks = kMostParts + 1;
+
+/// Finds the block at a linear address of the same page; null: there is none to be had.
+using FindBlock = std::function<const Block*(std::uint64_t linear)>;
+/// BLOCK, of code of KIND, at the linear address LINEAR, and what FIND has to add. Refers to them.
+/// SHARED: accesses may share lookups.
+BlockPlan plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear,
+                      const FindBlock& find, bool shared = true);
 
 }  // namespace doppel::accel::soft

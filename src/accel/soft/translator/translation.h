@@ -34,7 +34,9 @@ struct Translation {
   struct Instruction {
     std::uint32_t begin = 0;  // of its code
     std::uint32_t end = 0;
-    std::uint16_t offset = 0;  // in the guest's block, bytes
+    std::int16_t offset = 0;  // from the translation's own address, bytes
+    std::uint8_t part = 0;
+    std::uint8_t number = 0;  // in the part
     Action action = Action::kInterpret;
     bool writes_memory = false;
     GroupMember member;
@@ -42,26 +44,36 @@ struct Translation {
 
   TranslationKey key;
   std::uint32_t id = 0;
+  std::uint64_t gpa = 0;                 // that LINEAR led to
+  std::uint64_t second_gpa = 0;          // and the page behind it, if the only instruction reaches into that
   std::uint32_t page_number = 0;         // in the ITLB
   std::uint32_t second_page_number = 0;  // of the page that its only instruction reaches into; 0: none
   std::uint32_t guarded_entry = 0;
   std::uint32_t entry = 0;
   std::uint32_t end = 0;
   std::vector<Instruction> instructions;
-  std::array<Link, 2> link;
+  std::array<Link, kMostLinks> link;
   unsigned links = 0;
   bool falls_through = true;  // behind the last instruction
 
+  [[nodiscard]] const Block& block() const { return *parts.front(); }
+  [[nodiscard]] const soft::Instruction& instruction(std::size_t n) const {
+    return parts[instructions[n].part]->instructions[instructions[n].number];
+  }
+  [[nodiscard]] std::uint64_t rip(std::size_t n) const {
+    return key.linear + static_cast<std::uint64_t>(std::int64_t{instructions[n].offset});
+  }
   [[nodiscard]] bool crosses() const { return second_page_number != 0; }
 
   /// Translations that were linked with this one.
   std::vector<Translation*> incoming;
-  const Block* block = nullptr;  // null: it is gone, and this soon will be
-  bool reachable = false;        // by links or the jump cache; noted with its page
+  std::vector<const Block*> parts;
+  unsigned failed_lookups = 0;  // that accesses would have shared
+  bool reachable = false;       // by links or the jump cache; noted with its page
 
   // Ids that code hands out at its exits.
   static constexpr unsigned kInstructionBits = 6;
-  static constexpr unsigned kLinkBits = 1;
+  static constexpr unsigned kLinkBits = 3;
 };
 
 }  // namespace doppel::accel::soft

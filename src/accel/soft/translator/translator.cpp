@@ -46,15 +46,29 @@ struct Translator::X87Pointers {
   }
 };
 
-/// A block's translations, for the block to own.
+/// A block's translations: it owns those that begin with it, and knows those that have it as another part, which go
+/// with it as well.
 class Translator::Owned final : public BlockTranslations {
  public:
   explicit Owned(Translator& translator) : translator_(translator) {}
   ~Owned() override {
-    for (Translation* translation : list) translator_.discard(*translation);
+    clear();
+    while (!users.empty()) {
+      Translation& user = *users.back();
+      users.pop_back();  // this may be out of its block's sight already
+      std::erase(translator_.translations_of(user.block()).list, &user);
+      translator_.discard(user);
+    }
   }
-  ExtendedRegisters registers;  // that the block needs
+  void clear() {
+    for (Translation* translation : std::exchange(list, {})) translator_.discard(*translation);
+  }
+
+  std::optional<ExtendedRegisters> registers;  // that the translations need; nothing: none was made yet
   std::vector<Translation*> list;
+  std::vector<Translation*> users;
+  unsigned broken = 0;         // translations of several parts whose page changed
+  bool shares_lookups = true;  // they fail here time and again, otherwise
 
   /// Counts how often the block was to run at LINEAR, where it has no translation yet, up to LIMIT. Shared code is met
   /// at one address after the other, by processes that may soon be gone.
@@ -235,14 +249,17 @@ void Translator::enter(std::uint32_t position) {
     Translation& translation = *translations_[state.exit_id >> Translation::kInstructionBits];
     const std::size_t number = state.exit_id & low_mask(Translation::kInstructionBits);
     const Translation::Instruction place = translation.instructions[number];
-    const Instruction instruction = translation.block->instructions[number];
+    const Instruction instruction = translation.instruction(number);
     const bool goes_on = number + 1 < translation.instructions.size() || translation.falls_through;
-    const std::uint64_t rip = translation.key.linear + place.offset;
+    const std::uint64_t rip = translation.rip(number);
     const std::uint32_t changes = cpu_.tlb.changes();
-    if (place.member.leads && look_up_group(instruction, place, rip)) {
-      if (cpu_.attention.requested()) return;
-      position = place.begin;
-      continue;
+    if (place.member.leads) {
+      if (look_up_group(instruction, place, rip)) {
+        if (cpu_.attention.requested()) return;
+        position = place.begin;
+        continue;
+      }
+      note_failed_lookup(translation);
     }
     interpret(instruction, rip);
     // Handlers look nothing up in the code cache, so the translation is still there. But what it had looked up in the
@@ -252,6 +269,14 @@ void Translator::enter(std::uint32_t position) {
       return;
     position = place.end;
   }
+}
+
+/// Accesses that lie on two pages for long are better off with lookups of their own.
+void Translator::note_failed_lookup(Translation& translation) {
+  constexpr unsigned kMost = 32;
+  if (++translation.failed_lookups < kMost) return;
+  translations_of(translation.block()).shares_lookups = false;
+  detach(translation);
 }
 
 /// Has the TLB know the page that a group's first access fails for. False: the access faults, it is not the kind of
@@ -302,8 +327,7 @@ void Translator::find_x87_pointers(const X87Pointers& before) {
   before.put(cpu_.fpu);
   if (fip - generated_.begin >= generated_.end - generated_.begin) return;
   const Place place = place_of(fip);
-  const Instruction& instruction = place.translation->block->instructions[place.number];
-  const X87Pointers now{.fop = instruction.stub->fop, .fip = place.rip(), .fdp = before.fdp};
+  const X87Pointers now{.fop = place.instruction().stub->fop, .fip = place.rip(), .fdp = before.fdp};
   now.put(cpu_.fpu);
   cpu_.fpu.fcs = cpu_.segment[x86::kCs].selector;
 }
@@ -320,7 +344,7 @@ void Translator::follow_fault() {
   const Place place = place_of(host_fault_slot.fault_at);
   cpu_.rip = place.rip();
   if (cpu_.attention.requested()) return;
-  interpret(Instruction(place.translation->block->instructions[place.number]), place.rip());
+  interpret(Instruction(place.instruction()), place.rip());
 }
 
 /// Whose code is at the host address AT.
@@ -333,39 +357,64 @@ Translator::Place Translator::place_of(std::uint64_t at) const {
 
 // --- Finding and making ---
 
-Translation* Translator::find_or_make(const Block& block) {
-  const std::uint64_t linear = cpu_.rip;
-  auto* owned = static_cast<Owned*>(block.translations.get());
-  std::optional<BlockPlan> plan;
-  if (owned == nullptr) {
-    const bool in_ram = block.first.slot != nullptr && (!block.crosses || block.second.slot != nullptr);
-    if (++block.runs <= options_.threshold || !in_ram) return nullptr;
-    plan = plan_block(cache_.decoder(), block, *kind_, linear);
-    auto fresh = std::make_unique<Owned>(*this);
-    owned = fresh.get();
-    owned->registers = plan->registers;
-    block.translations = std::move(fresh);
-  }
-  if (!provide(owned->registers)) return nullptr;
-  const TranslationKey key{
-      .linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = tables_->state.registers};
-  for (Translation* translation : owned->list)
-    if (translation->key == key) return translation;
-  const auto is_same_place = [&](const Translation* translation) { return translation->key.linear == linear; };
-  if (!plan && std::ranges::none_of(owned->list, is_same_place) && !owned->is_hot_at(linear, options_.threshold))
-    return nullptr;
-  constexpr std::size_t kMostPerBlock = 16;
-  if (owned->list.size() >= kMostPerBlock) {
-    for (Translation* translation : owned->list) discard(*translation);
-    owned->list.clear();
-  }
-  if (!plan) plan = plan_block(cache_.decoder(), block, *kind_, linear);
-  Translation* const made = make(block, key, *plan);
-  owned->list.push_back(made);  // only now: making it may have flushed everything, this list included
-  return made;
+Translator::Owned& Translator::translations_of(const Block& block) {
+  if (block.translations == nullptr) block.translations = std::make_unique<Owned>(*this);
+  return static_cast<Owned&>(*block.translations);
 }
 
-Translation* Translator::make(const Block& block, const TranslationKey& key, const BlockPlan& plan) {
+Translation* Translator::find_or_make(const Block& block) {
+  const std::uint64_t linear = cpu_.rip;
+  if (block.translations == nullptr || !translations_of(block).registers) {
+    const bool in_ram = block.first.slot != nullptr && (!block.crosses || block.second.slot != nullptr);
+    if (++block.runs <= options_.threshold || !in_ram) return nullptr;
+  }
+  Owned& owned = translations_of(block);
+  if (owned.registers && !provide(*owned.registers)) return nullptr;
+  TranslationKey key{
+      .linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = tables_->state.registers};
+  if (Translation* const found = find(owned, key); found != nullptr) return found;
+  const auto is_same_place = [&](const Translation* translation) { return translation->key.linear == linear; };
+  if (owned.registers && std::ranges::none_of(owned.list, is_same_place) &&
+      !owned.is_hot_at(linear, options_.threshold))
+    return nullptr;
+  constexpr std::size_t kMostPerBlock = 16;
+  if (owned.list.size() >= kMostPerBlock) owned.clear();
+  constexpr unsigned kOftenBroken = 2;
+  const BlockPlan made = plan(block, owned.broken >= kOftenBroken, owned.shares_lookups);
+  if (!owned.registers) owned.registers.emplace();
+  owned.registers->add(made.registers);
+  if (!provide(*owned.registers)) return nullptr;
+  key.registers = tables_->state.registers;
+  if (Translation* const found = find(owned, key); found != nullptr) return found;
+  return make(key, made);
+}
+
+/// The translation of KEY, unless it was cut off for good: because its page changed and only its first part's bytes are
+/// known to be what they were, or because of its shared lookups.
+Translation* Translator::find(const Owned& owned, const TranslationKey& key) {
+  const auto found = std::ranges::find_if(owned.list, [&](const Translation* each) { return each->key == key; });
+  if (found == owned.list.end()) return nullptr;
+  Translation* const translation = *found;
+  Owned& owner = translations_of(translation->block());
+  const bool shares = owner.shares_lookups || translation->failed_lookups == 0;
+  if (translation->reachable || (translation->parts.size() == 1 && shares)) return translation;
+  if (shares) ++owner.broken;
+  std::erase(owner.list, translation);
+  discard(*translation);
+  return nullptr;
+}
+
+/// BLOCK, which RIP is at, and unless it shall stay ALONE what comes behind it.
+BlockPlan Translator::plan(const Block& block, bool alone, bool shared) {
+  const auto find = [&](std::uint64_t linear) { return alone ? nullptr : cache_.nearby(linear); };
+  BlockPlan plan = plan_blocks(cache_.decoder(), block, *kind_, cpu_.rip, find, shared);
+  // Others may have had their turn while blocks were looked for.
+  const auto is_current = [](const Block* part) { return part->is_current(); };
+  if (plan.parts.size() == 1 || std::ranges::all_of(plan.parts, is_current)) return plan;
+  return this->plan(block, true, shared);
+}
+
+Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) {
   const std::size_t cold_begin = memory_.capacity() / 4 * 3;
   if (cursors_.hot + Emitter::kMostHot > cold_begin || cursors_.cold + Emitter::kMostCold > memory_.capacity()) flush();
   std::uint32_t id = static_cast<std::uint32_t>(translations_.size());
@@ -379,9 +428,16 @@ Translation* Translator::make(const Block& block, const TranslationKey& key, con
   Translation& translation = *translations_[id];
   translation.key = key;
   translation.id = id;
-  translation.block = &block;
+  translation.parts = plan.parts;
+  translations_of(translation.block()).list.push_back(&translation);
+  for (const Block* part : std::span(plan.parts).subspan(1)) translations_of(*part).users.push_back(&translation);
+  const Block& block = translation.block();
+  translation.gpa = block.first.gpa;
   translation.page_number = page_number(key.linear, block.first.gpa);
-  if (block.crosses) translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
+  if (block.crosses) {
+    translation.second_gpa = block.second.gpa;
+    translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
+  }
   const std::size_t hot = cursors_.hot;
   emitter_->emit(plan, tables_->jump_cache_of(key).sets.data(), cursors_, translation);
   by_code_.emplace(translation.end, &translation);
@@ -401,8 +457,11 @@ void Translator::flush() {
   ++statistics_.flushes;
   for (const auto& translation : translations_) {
     if (translation == nullptr) continue;
-    if (auto* owned = static_cast<Owned*>(translation->block->translations.get()); owned != nullptr)
-      owned->list.clear();
+    for (const Block* part : translation->parts) {
+      Owned& owned = translations_of(*part);
+      owned.list.clear();
+      owned.users.clear();
+    }
   }
   link_from_ = nullptr;
   translations_.clear();
@@ -425,7 +484,7 @@ void Translator::clear_jump_caches(MmuIndex index) {
 // --- Reachability ---
 
 void Translator::make_reachable(Translation& translation) {
-  const Block& block = *translation.block;
+  const Block& block = translation.block();
   enlist(block.first, translation);
   if (block.crosses) enlist(block.second, translation);
   translation.reachable = true;
@@ -448,8 +507,8 @@ void Translator::delist(std::uint64_t gpa, const Translation& translation) {
 void Translator::detach(Translation& translation) {
   if (!translation.reachable) return;
   translation.reachable = false;
-  delist(translation.block->first.gpa, translation);
-  if (translation.crosses()) delist(translation.block->second.gpa, translation);
+  delist(translation.gpa, translation);
+  if (translation.crosses()) delist(translation.second_gpa, translation);
   for (Translation* from : std::exchange(translation.incoming, {}))
     for (unsigned n = 0; n < from->links; ++n)
       if (from->link[n].to == &translation) {
@@ -505,6 +564,8 @@ void Translator::discard(Translation& translation) {
   detach(translation);
   if (link_from_ == &translation) link_from_ = nullptr;
   by_code_.erase(translation.end);
+  for (const Block* part : std::span(translation.parts).subspan(1))
+    std::erase(translations_of(*part).users, &translation);
   std::unique_ptr<Translation>& place = translations_[translation.id];
   free_ids_.push_back(translation.id);
   place.reset();

@@ -70,9 +70,8 @@ class Translator final : public TranslatedCode {
   struct Place {
     const Translation* translation;
     std::size_t number;
-    [[nodiscard]] std::uint64_t rip() const {
-      return translation->key.linear + translation->instructions[number].offset;
-    }
+    [[nodiscard]] std::uint64_t rip() const { return translation->rip(number); }
+    [[nodiscard]] const Instruction& instruction() const { return translation->instruction(number); }
   };
   struct PageKey {
     std::uint64_t linear;
@@ -89,7 +88,10 @@ class Translator final : public TranslatedCode {
 
   // Finding and making.
   Translation* find_or_make(const Block& block);
-  Translation* make(const Block& block, const TranslationKey& key, const BlockPlan& plan);
+  Translation* find(const Owned& owned, const TranslationKey& key);
+  Translation* make(const TranslationKey& key, const BlockPlan& plan);
+  BlockPlan plan(const Block& block, bool alone, bool shared);
+  Owned& translations_of(const Block& block);
   std::uint32_t page_number(std::uint64_t linear, std::uint64_t gpa);
   [[nodiscard]] bool provide(const ExtendedRegisters& registers);
   void flush();
@@ -114,6 +116,7 @@ class Translator final : public TranslatedCode {
   void call_gate() const;
   void find_x87_pointers(const X87Pointers& before);
   void interpret(const Instruction& instruction, std::uint64_t rip);
+  void note_failed_lookup(Translation& translation);
   bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, std::uint64_t rip);
   void follow_fault();
   [[nodiscard]] Place place_of(std::uint64_t at) const;

@@ -55,8 +55,8 @@ class Pair {
   void poke(std::uint64_t gpa, T value) {
     for (TestCpu* test : both()) test->poke(gpa, value);
   }
-  /// Puts tables, handlers and debug registers in order, which a guest may have spoiled, and what else differs after one
-  /// without end.
+  /// Puts tables, handlers and debug registers in order, which a guest may have spoiled, and what else differs after
+  /// one without end.
   void restart() {
     for (TestCpu* test : both()) {
       std::ranges::copy(pristine_, test->memory().begin());
@@ -170,8 +170,11 @@ TEST_F(TranslatorTest, RunsALoop) {
 }
 
 TEST_F(TranslatorTest, CallsAndReturns) {
-  // mov ecx, 100; L: call F; dec ecx; jnz L; hlt; F: add rax, 3; ret
-  pair.run({0xb9, 0x64, 0, 0, 0, 0xe8, 0x05, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf7, kHlt, 0x48, 0x83, 0xc0, 0x03, 0xc3});
+  pair.set_gpr(kRsp, tiny::kStackTop);
+  // mov ecx, 100; L: call F; dec ecx; jnz L; hlt; F: push rcx; test cl, 1; jz G; add rax, 3; G: pop rdx; ret
+  pair.run({0xb9, 0x64, 0,    0,    0,    0xe8, 0x05, 0,    0,    0,    0xff, 0xc9, 0x75, 0xf7,
+            kHlt, 0x51, 0xf6, 0xc1, 0x01, 0x74, 0x04, 0x48, 0x83, 0xc0, 0x03, 0x5a, 0xc3});
+  EXPECT_EQ(pair.cpu().gpr[kRdx], 1U);
   EXPECT_LT(pair.statistics().entries, 20U);
 }
 
