@@ -16,12 +16,13 @@ constexpr std::array kCategories = {
     LogCategoryInfo{LogCategory::kUnimplemented, "unimp", "guest use of features that Doppel does not have"},
     LogCategoryInfo{LogCategory::kInterrupts, "int", "interrupts and exceptions"},
     LogCategoryInfo{LogCategory::kCpuReset, "cpu_reset", "CPU state before each reset"},
-    LogCategoryInfo{LogCategory::kInAsm, "in_asm", "guest code of each translated block"},
+    LogCategoryInfo{LogCategory::kInAsm, "in_asm", "guest code of each block"},
     LogCategoryInfo{LogCategory::kOutAsm, "out_asm", "host code of each translated block"},
-    LogCategoryInfo{LogCategory::kOp, "op", "decoded operations of each translated block"},
+    LogCategoryInfo{LogCategory::kOp, "op", "what becomes of each instruction of a translated block"},
     LogCategoryInfo{LogCategory::kExec, "exec", "each block as it is entered"},
-    LogCategoryInfo{LogCategory::kCpu, "cpu", "CPU registers at each block"},
-    LogCategoryInfo{LogCategory::kMmu, "mmu", "address translation"},
+    LogCategoryInfo{LogCategory::kNoChain, "nochain", "no jumps between translated blocks"},
+    LogCategoryInfo{LogCategory::kCpu, "cpu", "CPU registers before each block"},
+    LogCategoryInfo{LogCategory::kMmu, "mmu", "what enters and leaves the TLB"},
     LogCategoryInfo{LogCategory::kPage, "page", "memory slots and mapping changes"},
     LogCategoryInfo{LogCategory::kAccel, "accel", "accelerator statistics at exit"},
     LogCategoryInfo{LogCategory::kPower, "power", "reset, power-off and sleep requests"},
@@ -77,6 +78,11 @@ Result<> LogSink::enable(std::string_view names) {
   return {};
 }
 
+Result<> LogSink::filter(std::string_view ranges) {
+  DOPPEL_ASSIGN(filter_, LogFilter::parse(ranges));
+  return {};
+}
+
 void LogSink::enable(LogCategory category) {
   categories_.fetch_or(mask(category), std::memory_order_relaxed);
 }
@@ -85,9 +91,13 @@ void LogSink::write(LogLevel level, std::string_view component, std::string_view
   if (quiet_ && level != LogLevel::kError) return;
   const std::string line = component.empty() ? fmt::format("doppel: {}{}\n", level_word(level), text)
                                              : fmt::format("doppel: {}{}: {}\n", level_word(level), component, text);
+  write_lines(line);
+}
+
+void LogSink::write_lines(std::string_view lines) {
   const std::scoped_lock lock(mutex_);
   std::FILE* out = file_ != nullptr ? file_ : stderr;
-  std::fwrite(line.data(), 1, line.size(), out);
+  std::fwrite(lines.data(), 1, lines.size(), out);
   std::fflush(out);
 }
 

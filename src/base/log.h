@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/log_filter.h"
 
 namespace doppel {
 
@@ -33,6 +34,7 @@ enum class LogCategory : std::uint32_t {
   kOutAsm,
   kOp,
   kExec,
+  kNoChain,
   kCpu,
   kMmu,
   kPage,
@@ -65,15 +67,21 @@ class LogSink {
     return (categories_.load(std::memory_order_relaxed) & mask(category)) != 0;
   }
   void set_quiet(bool quiet) { quiet_ = quiet; }
+  /// `-dfilter RANGES`: of guest code only what lies there. Before other threads log.
+  Result<> filter(std::string_view ranges);
+  [[nodiscard]] bool covers(std::uint64_t address) const { return filter_.passes(address); }
 
   /// One line: "doppel: COMPONENT: TEXT" with the level's word where it is not plain information.
   void write(LogLevel level, std::string_view component, std::string_view text);
+  /// Whole lines, as they are.
+  void write_lines(std::string_view lines);
 
  private:
   static constexpr std::uint32_t mask(LogCategory category) { return 1U << static_cast<unsigned>(category); }
 
   std::atomic<std::uint32_t> categories_{0};
   std::atomic<bool> quiet_{false};
+  LogFilter filter_;
   std::mutex mutex_;  // guards file_
   std::FILE* file_ = nullptr;
 };
@@ -105,6 +113,12 @@ class Logger {
   void trace(LogCategory category, fmt::format_string<Args...> format, Args&&... args) const {
     if (enabled(category)) write(LogLevel::kDebug, fmt::format(format, std::forward<Args>(args)...));
   }
+  /// Whole lines without "doppel:" in front of each, for what QEMU prints so. Only with `-d CATEGORY`.
+  void dump(LogCategory category, std::string_view lines) const {
+    if (enabled(category)) sink_->write_lines(lines);
+  }
+  /// Is guest code at ADDRESS to be logged?
+  [[nodiscard]] bool covers(std::uint64_t address) const { return sink_ != nullptr && sink_->covers(address); }
   /// The guest did something no real machine allows. Only with `-d guest_errors`, at most ten lines a second.
   template <class... Args>
   void guest_error(fmt::format_string<Args...> format, Args&&... args) const {

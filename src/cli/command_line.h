@@ -12,9 +12,10 @@
 
 namespace doppel::cli {
 
-/// -d, -D: for the log, which exists before the machine.
+/// -d, -dfilter, -D: for the log, which exists before the machine.
 struct LogOptions {
   std::string categories;  // empty: none
+  std::string filter;      // empty: everything passes
   std::string file;
 };
 

@@ -154,7 +154,7 @@ std::span<const Option> absent_options() {
       Option{"add-fd", "fd=N,set=N", "hand over an open file", refuse<"descriptor sets are not there yet">},
       Option{"seed", "NUMBER", "for repeatable random numbers", take},
       Option{"trace", "[enable=]PATTERN", "trace events", note_trace},
-      Option{"singlestep", "", "translate one instruction at a time", refuse_soft},
+      Option{"singlestep", "", "translate one instruction at a time", refuse<"write '-accel soft,one-insn-per-tb=on'">},
       Option{"icount", "shift=N", "count instructions as time", refuse_soft},
       Option{"plugin", "FILE", "a plugin of the translator", refuse_soft},
       Option{"semihosting", "", "system calls to the host", refuse<"a PC has no semihosting">},

@@ -133,8 +133,24 @@ Result<> apply_log(CommandLine& line, std::string_view value) {
   return {};
 }
 
+Result<> apply_log_filter(CommandLine& line, std::string_view value) {
+  DOPPEL_TRY(LogFilter::parse(value));
+  line.log.filter = value;
+  return {};
+}
+
 Result<> apply_log_file(CommandLine& line, std::string_view value) {
   line.log.file = value;
+  return {};
+}
+
+Result<> apply_perf_map(CommandLine& line, std::string_view) {
+  line.vm.profile.perf_map = true;
+  return {};
+}
+
+Result<> apply_jit_dump(CommandLine& line, std::string_view) {
+  line.vm.profile.jit_dump = true;
   return {};
 }
 
@@ -177,7 +193,11 @@ std::span<const Option> process_options() {
       Option{"s", "", "the same as -gdb tcp::1234", apply_gdb_default},
       Option{"gdb", "tcp:[HOST]:PORT|unix:PATH", "wait for gdb there", apply_gdb},
       Option{"d", "ITEM[,ITEM...]", "log these; 'help' lists them", apply_log},
+      Option{"dfilter", "RANGE[,RANGE...]", "of guest code log only what lies at FIRST..LAST, FIRST+SIZE or LAST-SIZE",
+             apply_log_filter},
       Option{"D", "FILE", "log to a file instead of standard error", apply_log_file},
+      Option{"perfmap", "", "name translated code for 'perf report', in /tmp/perf-PID.map", apply_perf_map},
+      Option{"jitdump", "", "write translated code for 'perf inject --jit' to jit-PID.dump", apply_jit_dump},
       Option{"pidfile", "FILE", "write the process id there, and keep others from it", apply_pid_file},
       Option{"daemonize", "", "go to the background once the machine is ready", apply_daemonize},
       Option{"dump-config", "", "print what the command line asks for, as JSON, and end", apply_dump_config},

@@ -67,6 +67,22 @@ TEST(ProcessOptions, Log) {
   EXPECT_TRUE(help.text.starts_with("Log items (comma separated):\n"));
 }
 
+TEST(ProcessOptions, LogFilter) {
+  EXPECT_EQ(parse_line({"-dfilter", "0x8000..0x8fff,0xf0000+0x10000"}).log.filter, "0x8000..0x8fff,0xf0000+0x10000");
+  EXPECT_EQ(
+      error_of({"-dfilter", "0x8000"}),
+      "-dfilter 0x8000: '0x8000' is not a range of addresses: expected FIRST..LAST, FIRST+SIZE or LAST-SIZE, such "
+      "as 0x8000..0x8fff");
+  EXPECT_EQ(error_of({"-dfilter", "0x9000..0x8fff"}),
+            "-dfilter 0x9000..0x8fff: the range '0x9000..0x8fff' is empty or leaves the 64-bit addresses");
+}
+
+TEST(ProcessOptions, Profiles) {
+  const auto profile = parse_config({"-perfmap", "-jitdump"}).profile;
+  EXPECT_TRUE(profile.perf_map && profile.jit_dump);
+  EXPECT_FALSE(parse_config({}).profile.perf_map || parse_config({}).profile.jit_dump);
+}
+
 TEST(ProcessOptions, TheRest) {
   const auto process = parse_config({"-S", "-pidfile", "/run/p", "-daemonize"}).process;
   EXPECT_TRUE(process.start_paused && process.daemonize);

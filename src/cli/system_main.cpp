@@ -34,6 +34,7 @@ int show(const Printout& printout) {
 Result<> open_log(LogSink& sink, const LogOptions& options) {
   if (!options.file.empty())
     if (auto opened = sink.open(options.file); !opened) return std::unexpected(std::move(opened).error().wrap("-D"));
+  if (!options.filter.empty()) DOPPEL_TRY(sink.filter(options.filter));
   return sink.enable(options.categories);
 }
 

@@ -26,6 +26,10 @@ Result<accel::soft::TranslationOptions> translation_options(const AccelConfig& a
       const auto on = parse_bool(value);
       if (!on) return fail(ErrorKind::kInvalidArgument, "translate= expects on or off, not '{}'", value);
       options.on = *on;
+    } else if (key == "one-insn-per-tb") {
+      const auto one = parse_bool(value);
+      if (!one) return fail(ErrorKind::kInvalidArgument, "one-insn-per-tb= expects on or off, not '{}'", value);
+      options.one_instruction = *one;
     } else if (key == "tb-size") {
       const auto mib = parse_number(value);
       if (!mib || *mib > kMostCodeMiB)
@@ -37,11 +41,13 @@ Result<accel::soft::TranslationOptions> translation_options(const AccelConfig& a
   return options;
 }
 
-Opened open_one(const AccelConfig& accel, const Logger& log) {
+Opened open_one(const AccelConfig& accel, const Logger& log, const ProfileConfig& profile) {
   if (accel.name == "kvm") return accel::kvm::open({.log = log.named("kvm")});
   if (accel.name == "soft" || accel.name == "tcg") {
     DOPPEL_ASSIGN(const auto translation, translation_options(accel));
-    return accel::soft::open({.log = log.named("soft"), .translation = translation});
+    return accel::soft::open({.log = log.named("soft"),
+                              .translation = translation,
+                              .profile = {.perf_map = profile.perf_map, .jit_dump = profile.jit_dump}});
   }
   return fail(ErrorKind::kNotFound, "there is no such accelerator; it may be kvm, soft or tcg");
 }
@@ -52,21 +58,21 @@ bool uses_hardware(accel::Accelerator& kvm) {
   return host.has(x86::feature::kVmx) || host.has(x86::feature::kSvm) || !kvm.traits().interprets_kernel_code;
 }
 
-Opened open_best(const Logger& log) {
-  auto kvm = open_one({.name = "kvm", .properties = {}}, log);
+Opened open_best(const Logger& log, const ProfileConfig& profile) {
+  auto kvm = open_one({.name = "kvm", .properties = {}}, log, profile);
   if (kvm && uses_hardware(**kvm)) return kvm;
   log.trace(LogCategory::kAccel, "{}, so the guest runs on the software accelerator",
             kvm ? "/dev/kvm interprets kernel code" : kvm.error().describe());
-  return open_one({.name = "soft", .properties = {}}, log);
+  return open_one({.name = "soft", .properties = {}}, log, profile);
 }
 
 }  // namespace
 
-Opened open_accelerator(const std::vector<AccelConfig>& wanted, const Logger& log) {
-  if (wanted.empty()) return open_best(log);
+Opened open_accelerator(const std::vector<AccelConfig>& wanted, const Logger& log, const ProfileConfig& profile) {
+  if (wanted.empty()) return open_best(log, profile);
   std::vector<std::string> reasons;
   for (const AccelConfig& accel : wanted) {
-    auto opened = open_one(accel, log);
+    auto opened = open_one(accel, log, profile);
     if (opened) return opened;
     if (wanted.size() == 1)
       return std::unexpected(std::move(opened).error().wrap(fmt::format("-accel {}", accel.name)));

@@ -95,7 +95,7 @@ Result<> VirtualMachineBuilder::read_machine_properties() {
 }
 
 Result<> VirtualMachineBuilder::open_accelerator() {
-  DOPPEL_ASSIGN(vm_->accelerator_, opener_(config_.accelerators, log_));
+  DOPPEL_ASSIGN(vm_->accelerator_, opener_(config_.accelerators, log_, config_.profile));
   DOPPEL_ASSIGN(vm_->vm_, vm_->accelerator_->create_vm());
   const unsigned most = std::min(type_->max_cpus, vm_->accelerator_->capabilities().max_vcpus);
   DOPPEL_ASSIGN(smp_, resolve_smp(config_.smp, most));

@@ -141,6 +141,12 @@ struct SleepConfig {
   bool s4 = true;
 };
 
+/// `-perfmap`, `-jitdump`: what `perf` is told about generated code.
+struct ProfileConfig {
+  bool perf_map = false;
+  bool jit_dump = false;
+};
+
 /// What the process does besides being a machine.
 struct ProcessConfig {
   std::string name;
@@ -173,6 +179,7 @@ struct VmConfig {
   RtcConfig rtc;
   SleepConfig sleep;
   ActionConfig action;
+  ProfileConfig profile;
   ProcessConfig process;
 };
 

@@ -187,6 +187,11 @@ void describe(auto& fields, Is<ActionConfig> auto& action) {
   fields("watchdog", action.watchdog);
 }
 
+void describe(auto& fields, Is<ProfileConfig> auto& profile) {
+  fields("perf-map", profile.perf_map);
+  fields("jit-dump", profile.jit_dump);
+}
+
 void describe(auto& fields, Is<ProcessConfig> auto& process) {
   fields("name", process.name);
   fields("debug-threads", process.debug_threads);
@@ -284,6 +289,7 @@ void describe(auto& fields, Is<VmConfig> auto& config) {
   fields("rtc", config.rtc);
   fields("sleep", config.sleep);
   fields("action", config.action);
+  fields("profile", config.profile);
   fields("process", config.process);
 }
 

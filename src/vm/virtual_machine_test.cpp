@@ -27,7 +27,7 @@ class VirtualMachineTest : public testing::Test {
   }
 
   void create() {
-    const auto opener = [this](const auto&, const Logger&) -> Result<std::unique_ptr<accel::Accelerator>> {
+    const auto opener = [this](const auto&, const Logger&, const auto&) -> Result<std::unique_ptr<accel::Accelerator>> {
       return std::make_unique<FakeAccelerator>(host_);
     };
     sink_.set_quiet(true);
@@ -86,7 +86,7 @@ TEST_F(VirtualMachineTest, RunsUntilTheGuestPowersOff) {
 }
 
 TEST_F(VirtualMachineTest, AnOptionThatCannotBeIsNamedOnce) {
-  const auto opener = [this](const auto&, const Logger&) -> Result<std::unique_ptr<accel::Accelerator>> {
+  const auto opener = [this](const auto&, const Logger&, const auto&) -> Result<std::unique_ptr<accel::Accelerator>> {
     return std::make_unique<FakeAccelerator>(host_);
   };
   const auto message_of = [&](const VmConfig& config) {
@@ -437,7 +437,7 @@ TEST_F(VirtualMachineTest, TheBoardTakesThePlaceThatThereIs) {
 
 TEST_F(VirtualMachineTest, AnUnknownPlaceIsAnError) {
   config_.machine.properties = {{"kernel-irqchip", "half"}};
-  const auto opener = [this](const auto&, const Logger&) -> Result<std::unique_ptr<accel::Accelerator>> {
+  const auto opener = [this](const auto&, const Logger&, const auto&) -> Result<std::unique_ptr<accel::Accelerator>> {
     return std::make_unique<FakeAccelerator>(host_);
   };
   const auto created = VirtualMachine::create(config_, loop_, sink_, opener);

@@ -143,6 +143,7 @@ CASES = [
     ("unknown accelerator", "-accel kvn", "did you mean 'kvm'?"),
     ("list after -accel", "-accel kvm:tcg", "-machine accel=kvm:tcg"),
     ("chips that soft does not have", "-accel soft -machine kernel_irqchip=split", "write kernel-irqchip=off"),
+    ("bad switch of soft", "-accel soft,one-insn-per-tb=1", "one-insn-per-tb= expects on or off"),
     ("accelerator of another host", "-accel hvf", "write '-accel kvm'"),
     ("two ways to say the accelerator", "-accel kvm -machine accel=kvm", "exclude each other"),
     # Firmware
@@ -200,6 +201,10 @@ CASES = [
     ("pid file in a missing directory", "-pidfile {deep}", "-pidfile: cannot open '{deep}'"),
     ("log in a missing directory", "-D {deep}", "-D: cannot open the log file '{deep}'"),
     ("unknown log category", "-d guest_error", "did you mean 'guest_errors'?"),
+    ("log filter without an end", "-dfilter 0x8000", "FIRST..LAST, FIRST+SIZE or LAST-SIZE"),
+    ("log filter of no number", "-dfilter kernel..end", "'kernel..end' is not a range of addresses"),
+    ("log filter backwards", "-dfilter 0x9000..0x8000", "'0x9000..0x8000' is empty"),
+    ("log filter of nothing", "-dfilter 0x9000+0", "'0x9000+0' is empty"),
     ("failure in the background", "-daemonize -pidfile {deep}", "-pidfile: cannot open"),
 ]
 

@@ -9,6 +9,7 @@ import re
 import select
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -141,6 +142,21 @@ class TestGuestOnKvm(TestGuest, unittest.TestCase):
 
 class TestGuestOnSoft(TestGuest, unittest.TestCase):
     accelerator = "soft"
+
+    def test_one_instruction_per_block(self):
+        self.accelerator = "soft,one-insn-per-tb=on"
+        self.test_microvm()
+
+    def test_files_for_perf(self):
+        with tempfile.TemporaryDirectory() as directory:
+            process = subprocess.Popen([PROGRAM, *QUIET, "-M", "microvm", "-accel", "soft", "-serial", "null", "-kernel",
+                                        GUEST, "-perfmap", "-jitdump"], stdin=subprocess.DEVNULL, cwd=directory)
+            self.addCleanup(os.remove, f"/tmp/perf-{process.pid}.map")
+            self.assertEqual(process.wait(SECONDS), 0)
+            with open(f"/tmp/perf-{process.pid}.map") as names:
+                self.assertRegex(names.read(), r"\A[0-9a-f]+ [0-9a-f]+ doppel_gate\n[0-9a-f]+ [0-9a-f]+ guest_0x[0-9a-f]+\n")
+            with open(os.path.join(directory, f"jit-{process.pid}.dump"), "rb") as dump:
+                self.assertEqual(dump.read(8), b"DTiJ\1\0\0\0")
 
 
 unittest.main(argv=sys.argv[:1], verbosity=2)

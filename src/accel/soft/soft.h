@@ -17,6 +17,7 @@ namespace doppel::accel::soft {
 struct Options {
   Logger log{};
   TranslationOptions translation{};
+  ProfileOptions profile{};
 };
 
 [[nodiscard]] Result<std::unique_ptr<Accelerator>> open(const Options& options = {});

@@ -11,7 +11,9 @@ SoftVcpu::SoftVcpu(VmShared& vm, unsigned id)
     : vm_(vm), cpu_owner_(make_low<Cpu>(vm.machine)), cpu_(*cpu_owner_), interpreter_(cpu_) {
   cpu_.id = id;
   reset();
+  if (vm.translation.one_instruction) interpreter_.cache().limit_blocks(1);
   if (vm.translation.on) start_translator();
+  start_trace();
 }
 
 void SoftVcpu::start_translator() {
@@ -22,24 +24,37 @@ void SoftVcpu::start_translator() {
   }
   translator_ = *std::move(translator);
   interpreter_.set_translated_code(translator_.get());
+  for (const auto& profile : vm_.profiles) translator_->observe(*profile);
+  if (TranslationLog::is_wanted(vm_.log)) translator_->observe(translation_log_.emplace(vm_.log));
+}
+
+void SoftVcpu::start_trace() {
+  if (!CpuTrace::is_wanted(vm_.log)) return;
+  trace_.emplace(cpu_, vm_.log);
+  if (!CpuTrace::wants_blocks(vm_.log)) return;
+  traced_.emplace(*trace_, translator_.get());
+  interpreter_.set_translated_code(&*traced_);
 }
 
 SoftVcpu::~SoftVcpu() {
+  if (vm_.log.enabled(LogCategory::kAccel)) log_statistics();
+}
+
+void SoftVcpu::log_statistics() const {
   const Interpreter::Statistics& run = interpreter_.statistics();
   const CodeCache::Statistics& code = interpreter_.code_statistics();
-  vm_.log.trace(
-      LogCategory::kAccel,
-      "vCPU {}: {} instructions, {} faults, {} interrupts; {} blocks decoded, {} found unchanged, {} looked up",
-      cpu_.id, run.instructions, run.faults, run.interrupts, code.decoded, code.verified, code.lookups);
+  const Tlb::Statistics& tlb = cpu_.tlb.statistics();
+  const auto flushes = [&](TlbFlush what) { return tlb.flushes.at(static_cast<std::size_t>(what)); };
+  vm_.log.trace(LogCategory::kAccel, "vCPU {}: {} instructions interpreted by the run loop, {} faults, {} interrupts",
+                cpu_.id, run.instructions, run.faults, run.interrupts);
+  vm_.log.trace(LogCategory::kAccel, "vCPU {}: {} blocks decoded, {} found unchanged, {} looked up", cpu_.id,
+                code.decoded, code.verified, code.lookups);
+  vm_.log.trace(LogCategory::kAccel,
+                "vCPU {}: TLB filled {} times, flushed {} times, {} but for global pages, {} by page", cpu_.id,
+                tlb.fills, flushes(TlbFlush::kAll), flushes(TlbFlush::kNonGlobal), flushes(TlbFlush::kPage));
   if (translator_ == nullptr) return;
-  const Translator::Statistics& translated = translator_->statistics();
-  vm_.log.trace(
-      LogCategory::kAccel,
-      "vCPU {}: {} translations of {} instructions in {} bytes; entered {} times; left for {} instructions, {} "
-      "links, {} guards, {} host exceptions; {} cut off as their page changed, everything forgotten {} times",
-      cpu_.id, translated.translations, translated.instructions, translated.code_bytes, translated.entries,
-      translated.interpreted, translated.link_exits, translated.guard_exits, translated.fault_exits,
-      translated.detached, translated.flushes);
+  vm_.log.trace(LogCategory::kAccel, "vCPU {}: what was translated:", cpu_.id);
+  vm_.log.dump(LogCategory::kAccel, describe(translator_->statistics()));
 }
 
 void SoftVcpu::kick() {

@@ -6,8 +6,10 @@
 #include <optional>
 
 #include "accel/accelerator.h"
+#include "accel/soft/interpreter/cpu_trace.h"
 #include "accel/soft/interpreter/interpreter.h"
 #include "accel/soft/runtime/low_memory.h"
+#include "accel/soft/translator/translation_log.h"
 #include "accel/soft/translator/translator.h"
 #include "accel/soft/vm.h"
 
@@ -42,6 +44,8 @@ class SoftVcpu final : public Vcpu {
 
  private:
   void start_translator();
+  void start_trace();
+  void log_statistics() const;
 
   // Running.
   VcpuExit run_inside();
@@ -61,7 +65,10 @@ class SoftVcpu final : public Vcpu {
   VmShared& vm_;
   const LowPointer<Cpu> cpu_owner_;
   Cpu& cpu_;
+  std::optional<CpuTrace> trace_;
+  std::optional<TranslationLog> translation_log_;
   std::unique_ptr<Translator> translator_;  // null: none; outlives the blocks that it keeps something with
+  std::optional<TracedCode> traced_;
   Interpreter interpreter_;
 
   bool handed_out_ = false;  // cpu_.bus.pending() left as an exit, whose answer lies in what follows

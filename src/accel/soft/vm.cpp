@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "accel/soft/interpreter/cpu_trace.h"
 #include "accel/soft/interpreter/paging.h"
+#include "accel/soft/translator/jit_dump.h"
+#include "accel/soft/translator/perf_map.h"
 #include "accel/soft/vcpu.h"
 
 namespace doppel::accel::soft {
@@ -16,6 +19,35 @@ std::unexpected<Error> no_coalescing() {
   return fail(ErrorKind::kUnsupported, "the software accelerator delivers every write at once");
 }
 
+TranslationOptions translation_of(const Options& options) {
+  TranslationOptions translation = options.translation;
+  if (options.log.enabled(LogCategory::kNoChain))
+    translation.may_chain_to = [](std::uint64_t) { return false; };
+  else if (CpuTrace::wants_every_entry(options.log))
+    translation.may_chain_to = [log = options.log](std::uint64_t linear) { return !log.covers(linear); };
+  return translation;
+}
+
+using Profiles = std::vector<std::unique_ptr<TranslationObserver>>;
+
+template <class Profile>
+void open_profile(Profiles& profiles, const Logger& log) {
+  auto profile = Profile::create(Profile::usual_path());
+  if (profile)
+    profiles.push_back(*std::move(profile));
+  else
+    log.warn("perf is told nothing: {}", profile.error().describe());
+}
+
+/// A guest runs as well without.
+Profiles open_profiles(const Options& options) {
+  Profiles profiles;
+  if (!options.translation.on) return profiles;
+  if (options.profile.perf_map) open_profile<PerfMap>(profiles, options.log);
+  if (options.profile.jit_dump) open_profile<JitDump>(profiles, options.log);
+  return profiles;
+}
+
 }  // namespace
 
 SoftVm::SoftVm(const std::vector<std::uint32_t>& saved_msrs, const x86::CpuidTable& cpuid, const Options& options)
@@ -25,7 +57,8 @@ SoftVm::SoftVm(const std::vector<std::uint32_t>& saved_msrs, const x86::CpuidTab
               .saved_msrs = saved_msrs,
               .supported = x86::features_of(cpuid),
               .log = options.log,
-              .translation = options.translation} {}
+              .translation = translation_of(options),
+              .profiles = open_profiles(options)} {}
 
 Result<> SoftVm::set_memory_slot(const MemorySlot& slot) {
   if (slot.slot >= kMaxMemorySlots)

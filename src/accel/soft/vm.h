@@ -10,6 +10,7 @@
 #include "accel/soft/doorbells.h"
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/soft.h"
+#include "accel/soft/translator/translation_observer.h"
 #include "base/log.h"
 
 namespace doppel::accel::soft {
@@ -26,6 +27,7 @@ struct VmShared {
   const x86::FeatureSet supported;
   const Logger log;
   const TranslationOptions translation;
+  const std::vector<std::unique_ptr<TranslationObserver>> profiles;
 };
 
 /// Any thread; what vCPUs look at changes while they stand still.

@@ -170,7 +170,7 @@ bool CodeCache::verify(Block& block, const Fetched& from) const {
 void CodeCache::decode(Block& block, const Fetched& from) const {
   block.first = from.first_source;
   std::size_t at = 0;
-  while (at < from.in_page && block.instructions.size() < kLongestBlock) {
+  while (at < from.in_page && block.instructions.size() < longest_block_) {
     Instruction instruction;
     const std::span<const std::uint8_t> rest(from.bytes.data() + at, from.in_page - at);
     if (decoder_->decode(rest, cpu_.code_mode, instruction) == DecodeStatus::kTooShort) break;

@@ -50,6 +50,8 @@ struct Block {
   // For a translator.
   mutable std::unique_ptr<BlockTranslations> translations;
   mutable std::uint32_t runs = 0;  // by the interpreter, before it was translated
+
+  mutable std::vector<std::uint64_t> shown_at;  // linear addresses, by -d in_asm
 };
 
 class CodeCache {
@@ -77,6 +79,8 @@ class CodeCache {
   const Block* nearby(std::uint64_t linear);
   /// The decoder that blocks are made by.
   [[nodiscard]] const Decoder& decoder() const { return *decoder_; }
+  /// Blocks decoded from now on have at most that many INSTRUCTIONS.
+  void limit_blocks(std::size_t instructions) { longest_block_ = instructions; }
   /// Forgets everything, and takes over the CPU's features.
   void reset();
 
@@ -88,9 +92,8 @@ class CodeCache {
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
 
  private:
-  static constexpr std::size_t kQuickEntries = 8192;
+  static constexpr std::size_t kQuickEntries = 65536;
   static constexpr std::size_t kMostBlocks = 1U << 17U;
-  static constexpr std::size_t kLongestBlock = 64;  // instructions
 
   struct Quick {
     std::uint64_t linear = 0;
@@ -113,6 +116,7 @@ class CodeCache {
   std::unordered_map<std::uint64_t, std::unique_ptr<Block>> blocks_;  // by gpa and mode
   std::array<Quick, kQuickEntries> quick_;
   Statistics statistics_;
+  std::size_t longest_block_ = 64;  // instructions
 };
 
 }  // namespace doppel::accel::soft

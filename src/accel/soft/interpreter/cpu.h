@@ -33,6 +33,7 @@
 namespace doppel::accel::soft {
 
 class Cpu;
+class CpuTrace;
 
 /// What vCPUs of one VM share.
 struct Machine {
@@ -137,6 +138,7 @@ class Cpu {
   std::uint64_t pending_dr6 = 0;        // data breakpoints and T bits hit by the current instruction
   std::uint64_t instruction_start = 0;  // RIP of the current instruction
   bool irq_window_wanted = false;
+  CpuTrace* trace = nullptr;  // null: nobody wants to see anything
 
   // Guest debugging, as Vcpu::set_debug() asks for it.
   bool host_single_step = false;

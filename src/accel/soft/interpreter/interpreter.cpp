@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "accel/soft/interpreter/cpu_trace.h"
 #include "accel/soft/interpreter/debug.h"
 #include "accel/soft/interpreter/interrupts.h"
 #include "accel/soft/runtime/host_fault.h"
@@ -185,7 +186,9 @@ StopReason Interpreter::step() {
   const bool sti_shadow = std::exchange(cpu_.events.sti_shadow, false);
   const bool mov_ss_shadow = std::exchange(cpu_.events.mov_ss_shadow, false);
   try {
-    const Instruction instruction = cache_.at_rip(cache_.context()).instructions.front();
+    const Block& block = cache_.at_rip(cache_.context());
+    if (cpu_.trace != nullptr) cpu_.trace->enter(block);
+    const Instruction instruction = block.instructions.front();
     if (cpu_.code_mode != CodeMode::kLong64 && runs_past_segment(cpu_, instruction.length)) raise_gp();
     enters_handler = instruction.enters_handler;
     cpu_.rflags &= ~rflags::kRf;

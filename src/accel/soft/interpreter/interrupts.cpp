@@ -3,6 +3,7 @@
 #include <array>
 #include <optional>
 
+#include "accel/soft/interpreter/cpu_trace.h"
 #include "accel/soft/interpreter/far_transfers.h"
 #include "accel/soft/interpreter/segments.h"
 #include "accel/soft/interpreter/stack_frame.h"
@@ -188,7 +189,9 @@ void enter_real_handler(Cpu& cpu, std::uint64_t table, std::uint8_t vector, std:
   load_real_segment(cpu, x86::kCs, static_cast<std::uint16_t>(handler >> 16));
 }
 
-void deliver(Cpu& cpu, const Event& event) {
+namespace {
+
+void deliver_unseen(Cpu& cpu, const Event& event) {
   cpu.leave_block = true;
   if (!cpu.protected_mode) {
     if (event.vector * 4U + 3 > cpu.idt.limit) raise_gp(event.vector * 8U | kIdtError);
@@ -202,6 +205,15 @@ void deliver(Cpu& cpu, const Event& event) {
     if (names_selector && !is_software(event.kind)) fault.error_code |= kExternal;
     throw;
   }
+}
+
+}  // namespace
+
+void deliver(Cpu& cpu, const Event& event) {
+  if (cpu.trace != nullptr)
+    cpu.trace->deliver(event, deliver_unseen);
+  else
+    deliver_unseen(cpu, event);
 }
 
 bool deliver_fault(Cpu& cpu, const Fault& fault) {

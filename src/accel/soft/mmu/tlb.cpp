@@ -36,10 +36,18 @@ const TlbInfo& Tlb::insert(MmuIndex index, const TlbInfo& info) {
     large_first_ = std::min(large_first_, first);
     large_last_ = std::max(large_last_, first + (size - 1));
   }
+  ++statistics_.fills;
+  if (observer_ != nullptr) observer_->tlb_filled(index, info);
   return info_[at];
 }
 
+void Tlb::note_flush(TlbFlush what, std::uint64_t linear) {
+  ++statistics_.flushes.at(static_cast<std::size_t>(what));
+  if (observer_ != nullptr) observer_->tlb_flushed(what, linear);
+}
+
 void Tlb::flush_all() {
+  note_flush(TlbFlush::kAll, 0);
   for (List* list : {&local_, &global_}) {
     for (unsigned i = 0; i < list->count; ++i) {
       clear(list->positions[i]);
@@ -56,6 +64,7 @@ void Tlb::flush_all() {
 }
 
 void Tlb::flush_non_global() {
+  note_flush(TlbFlush::kNonGlobal, 0);
   for (unsigned i = 0; i < local_.count; ++i) {
     const unsigned at = local_.positions[i];
     local_.holds[at] = false;
@@ -68,6 +77,7 @@ void Tlb::flush_non_global() {
 }
 
 void Tlb::flush_page(std::uint64_t linear) {
+  note_flush(TlbFlush::kPage, linear);
   const std::uint64_t page = linear & ~std::uint64_t{0xfff};
   for (unsigned index = 0; index < kMmuIndexes; ++index) {
     const unsigned at = position(static_cast<MmuIndex>(index), page);

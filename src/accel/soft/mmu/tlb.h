@@ -16,6 +16,7 @@
 
 #include "accel/soft/mmu/itlb.h"
 #include "accel/soft/mmu/mmu_index.h"
+#include "accel/soft/mmu/tlb_observer.h"
 #include "accel/soft/runtime/guest_ram.h"
 
 namespace doppel::accel::soft {
@@ -86,6 +87,14 @@ class Tlb {
   void drop_writes(std::uint64_t gpa);
   void drop_all_writes();
 
+  struct Statistics {
+    std::uint64_t fills = 0;
+    std::array<std::uint64_t, kTlbFlushes> flushes{};  // by TlbFlush
+  };
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  /// Null: nobody.
+  void watch(TlbObserver* observer) { observer_ = observer; }
+
  private:
   // Which entries are in use, so that a flush costs what was used and not what there is. An entry that was global once
   // and is no more may stand in both lists.
@@ -110,6 +119,7 @@ class Tlb {
     constexpr std::uint64_t kNotCanonical = std::uint64_t{1} << 63U;
     return kNotCanonical | std::uint64_t{(position ^ kEntries / 2) % kEntries} << 12U;
   }
+  void note_flush(TlbFlush what, std::uint64_t linear);
   void clear_entry(unsigned position);
   void clear(unsigned position);
   template <class Visit>
@@ -125,6 +135,8 @@ class Tlb {
   std::uint16_t keys_ = 0;  // that entries had, since everything was flushed last
   std::uint32_t generation_ = 0;
   std::uint32_t changes_ = 0;
+  Statistics statistics_;
+  TlbObserver* observer_ = nullptr;
 };
 
 }  // namespace doppel::accel::soft

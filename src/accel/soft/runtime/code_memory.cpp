@@ -2,13 +2,11 @@
 
 #include <cpuid.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/bits.h"
-#include "base/unique_fd.h"
 
 namespace doppel::accel::soft {
 
@@ -16,12 +14,6 @@ namespace {
 
 constexpr std::size_t kAlignment = 16;  // bytes, of each piece
 constexpr std::size_t kLead = 16;       // stay unused: a sanitizer looks in front of the functions that are called
-
-Result<std::byte*> map(int fd, std::size_t size, int protection) {
-  void* const place = ::mmap(nullptr, size, protection, MAP_SHARED, fd, 0);
-  if (place == MAP_FAILED) return fail_errno("map memory for generated code");
-  return static_cast<std::byte*>(place);
-}
 
 /// Code was changed through another linear address than it is executed at (SDM 3A 8.1.3).
 void serialize() {
@@ -35,13 +27,18 @@ void serialize() {
 }  // namespace
 
 Result<CodeMemory> CodeMemory::create(std::size_t capacity) {
-  const UniqueFd fd(::memfd_create("doppel-code", MFD_CLOEXEC));
-  if (!fd.valid()) return fail_errno("memfd_create for generated code");
-  if (::ftruncate(fd.get(), static_cast<off_t>(capacity)) != 0) return fail_errno("size memory for generated code");
   CodeMemory memory;
   memory.capacity_ = capacity;
-  DOPPEL_ASSIGN(memory.writable_, map(fd.get(), capacity, PROT_READ | PROT_WRITE));
-  DOPPEL_ASSIGN(memory.executable_, map(fd.get(), capacity, PROT_READ | PROT_EXEC));
+  // Not of a memfd: perf looks for names of generated code (-perfmap) only in memory that is no file's.
+  void* const writable =
+      ::mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (writable == MAP_FAILED) return fail_errno("map memory for generated code");
+  memory.writable_ = static_cast<std::byte*>(writable);
+  // From a size of 0 the same pages are mapped once more.
+  void* const executable = ::mremap(writable, 0, capacity, MREMAP_MAYMOVE);
+  if (executable == MAP_FAILED) return fail_errno("map memory for generated code again");
+  memory.executable_ = static_cast<std::byte*>(executable);
+  if (::mprotect(executable, capacity, PROT_READ | PROT_EXEC) != 0) return fail_errno("make generated code executable");
   return memory;
 }
 

@@ -8,6 +8,7 @@
 #include "accel/soft/interpreter/code_cache.h"
 #include "accel/soft/mmu/mmu_index.h"
 #include "accel/soft/translator/plan.h"
+#include "accel/soft/translator/statistics.h"
 
 namespace doppel::accel::soft {
 
@@ -40,6 +41,8 @@ struct Translation {
     Action action = Action::kInterpret;
     bool writes_memory = false;
     GroupMember member;
+    ExitSite site = ExitSite::kInterpret;
+    std::uint16_t mnemonic = 0;  // ZydisMnemonic
   };
 
   TranslationKey key;

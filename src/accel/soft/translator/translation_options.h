@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 
 namespace doppel::accel::soft {
 
@@ -10,6 +12,15 @@ struct TranslationOptions {
   std::size_t code_size = std::size_t{64} << 20U;  // bytes per vCPU
   /// A block is interpreted that often before it is translated.
   unsigned threshold = 12;
+  bool one_instruction = false;  // per block, interpreted ones too
+  /// May translations jump straight to what is at LINEAR? Else it is entered by the run loop alone. None: to all.
+  std::function<bool(std::uint64_t linear)> may_chain_to{};
+};
+
+/// Files that tell `perf` about generated code.
+struct ProfileOptions {
+  bool perf_map = false;
+  bool jit_dump = false;
 };
 
 }  // namespace doppel::accel::soft

@@ -208,8 +208,11 @@ bool Translator::run(const Block& block) {
   if (!translation->reachable) make_reachable(*translation);
   note_page(linear, translation->page_number);
   if (translation->crosses()) note_page(linear + x86::kPageSize, translation->second_page_number);
-  enter_in_jump_cache(*translation);
-  if (from != nullptr && from->link[link_number_].target == linear) link(*from, from->link[link_number_], *translation);
+  if (!options_.may_chain_to || options_.may_chain_to(linear)) {
+    enter_in_jump_cache(*translation);
+    if (from != nullptr && from->link[link_number_].target == linear)
+      link(*from, from->link[link_number_], *translation);
+  }
   ++statistics_.entries;
   enter(translation->entry);
   return true;
@@ -245,10 +248,10 @@ void Translator::enter(std::uint32_t position) {
       case ExitKind::kFault: return follow_fault();
       case ExitKind::kInterpret: break;
     }
-    ++statistics_.interpreted;
     Translation& translation = *translations_[state.exit_id >> Translation::kInstructionBits];
     const std::size_t number = state.exit_id & low_mask(Translation::kInstructionBits);
     const Translation::Instruction place = translation.instructions[number];
+    statistics_.count_interpreted(place.site, place.mnemonic);
     const Instruction instruction = translation.instruction(number);
     const bool goes_on = number + 1 < translation.instructions.size() || translation.falls_through;
     const std::uint64_t rip = translation.rip(number);
@@ -340,10 +343,11 @@ void Translator::interpret(const Instruction& instruction, std::uint64_t rip) {
 
 /// A poll found something, or an instruction raised an exception, which it will when interpreted.
 void Translator::follow_fault() {
-  ++statistics_.fault_exits;
   const Place place = place_of(host_fault_slot.fault_at);
   cpu_.rip = place.rip();
-  if (cpu_.attention.requested()) return;
+  const bool is_poll = cpu_.attention.requested();
+  ++(is_poll ? statistics_.poll_exits : statistics_.fault_exits);
+  if (is_poll) return;
   interpret(Instruction(place.instruction()), place.rip());
 }
 
@@ -406,7 +410,10 @@ Translation* Translator::find(const Owned& owned, const TranslationKey& key) {
 
 /// BLOCK, which RIP is at, and unless it shall stay ALONE what comes behind it.
 BlockPlan Translator::plan(const Block& block, bool alone, bool shared) {
-  const auto find = [&](std::uint64_t linear) { return alone ? nullptr : cache_.nearby(linear); };
+  const auto find = [&](std::uint64_t linear) -> const Block* {
+    const bool apart = alone || options_.one_instruction || (options_.may_chain_to && !options_.may_chain_to(linear));
+    return apart ? nullptr : cache_.nearby(linear);
+  };
   BlockPlan plan = plan_blocks(cache_.decoder(), block, *kind_, cpu_.rip, find, shared);
   // Others may have had their turn while blocks were looked for.
   const auto is_current = [](const Block* part) { return part->is_current(); };
@@ -438,13 +445,39 @@ Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) 
     translation.second_gpa = block.second.gpa;
     translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
   }
-  const std::size_t hot = cursors_.hot;
+  const Emitter::Cursors before = cursors_;
   emitter_->emit(plan, tables_->jump_cache_of(key).sets.data(), cursors_, translation);
   by_code_.emplace(translation.end, &translation);
   ++statistics_.translations;
   statistics_.instructions += plan.instructions.size();
-  statistics_.code_bytes += cursors_.hot - hot;
+  for (const Block* part : plan.parts) statistics_.guest_bytes += part->bytes;
+  statistics_.code_bytes += cursors_.hot - before.hot;
+  statistics_.cold_bytes += cursors_.cold - before.cold;
+  for (std::size_t i = 0; i < plan.instructions.size(); ++i) {
+    translation.instructions[i].site = exit_site(plan.instructions[i], plan.kind);
+    translation.instructions[i].mnemonic = plan.instructions[i].zydis.mnemonic;
+  }
+  tell_observers(plan, translation, before.cold);
   return &translation;
+}
+
+void Translator::observe(TranslationObserver& observer) {
+  observers_.push_back(&observer);
+  observer.gate_generated(code(0, gate_size_));
+}
+
+/// TRANSLATION's ways out begin at COLD.
+void Translator::tell_observers(const BlockPlan& plan, const Translation& translation, std::size_t cold) {
+  for (TranslationObserver* observer : observers_)
+    observer->translated({.plan = plan,
+                          .translation = translation,
+                          .hot = code(translation.guarded_entry, translation.end),
+                          .cold = code(cold, cursors_.cold)});
+}
+
+HostCode Translator::code(std::size_t begin, std::size_t end) const {
+  const std::span all(reinterpret_cast<const std::uint8_t*>(memory_.executable()), memory_.capacity());
+  return {.address = address_of(static_cast<std::uint32_t>(begin)), .bytes = all.subspan(begin, end - begin)};
 }
 
 std::uint32_t Translator::page_number(std::uint64_t linear, std::uint64_t gpa) {

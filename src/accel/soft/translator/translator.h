@@ -26,7 +26,9 @@
 #include "accel/soft/runtime/low_memory.h"
 #include "accel/soft/translator/emitter.h"
 #include "accel/soft/translator/gate.h"
+#include "accel/soft/translator/statistics.h"
 #include "accel/soft/translator/translation.h"
+#include "accel/soft/translator/translation_observer.h"
 #include "accel/soft/translator/translation_options.h"
 #include "base/error.h"
 
@@ -42,18 +44,10 @@ class Translator final : public TranslatedCode {
   bool run(const Block& block) override;
   void look_for_host_writes() override;
 
-  struct Statistics {
-    std::uint64_t translations = 0;
-    std::uint64_t instructions = 0;  // translated
-    std::uint64_t code_bytes = 0;
-    std::uint64_t entries = 0;
-    std::uint64_t interpreted = 0;  // exits for one instruction
-    std::uint64_t link_exits = 0;
-    std::uint64_t guard_exits = 0;
-    std::uint64_t fault_exits = 0;
-    std::uint64_t flushes = 0;   // of everything, because the code memory was full
-    std::uint64_t detached = 0;  // translations whose page changed
-  };
+  /// OBSERVER, which outlives the translator, is told of each translation from now on.
+  void observe(TranslationObserver& observer);
+
+  using Statistics = TranslatorStatistics;
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
 
  private:
@@ -90,6 +84,8 @@ class Translator final : public TranslatedCode {
   Translation* find_or_make(const Block& block);
   Translation* find(const Owned& owned, const TranslationKey& key);
   Translation* make(const TranslationKey& key, const BlockPlan& plan);
+  void tell_observers(const BlockPlan& plan, const Translation& translation, std::size_t cold);
+  [[nodiscard]] HostCode code(std::size_t begin, std::size_t end) const;
   BlockPlan plan(const Block& block, bool alone, bool shared);
   Owned& translations_of(const Block& block);
   std::uint32_t page_number(std::uint64_t linear, std::uint64_t gpa);
@@ -149,6 +145,7 @@ class Translator final : public TranslatedCode {
   /// A link exit that led to the block that run() is called with next.
   Translation* link_from_ = nullptr;
   unsigned link_number_ = 0;
+  std::vector<TranslationObserver*> observers_;
   Statistics statistics_;
 };
 

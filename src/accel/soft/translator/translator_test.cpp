@@ -24,9 +24,11 @@ constexpr std::uint8_t kHlt = 0xf4;
 /// Two processors with memory of their own, one of which translates everything.
 class Pair {
  public:
-  explicit Pair(tiny::Mode mode = tiny::Mode::kLong64, std::size_t code_size = std::size_t{1} << 20U) : mode_(mode) {
-    auto created = Translator::create(translated_->cpu, translated_->interpreter.cache(),
-                                      {.on = true, .code_size = code_size, .threshold = 0});
+  explicit Pair(tiny::Mode mode = tiny::Mode::kLong64,
+                const TranslationOptions& options = {.code_size = std::size_t{1} << 20U, .threshold = 0})
+      : mode_(mode) {
+    if (options.one_instruction) translated_->interpreter.cache().limit_blocks(1);
+    auto created = Translator::create(translated_->cpu, translated_->interpreter.cache(), options);
     if (!created) return;
     translator_ = *std::move(created);
     translated_->interpreter.set_translated_code(translator_.get());
@@ -228,6 +230,44 @@ TEST_F(TranslatorTest, FollowsTheSwitchOfSupervisorAccessPrevention) {
   // the user's: what comes behind CLAC faults, over and over.
   pair.run({0xb9, 0x32, 0,    0,    0,    0x0f, 0x01, 0xcb, 0x53, 0x51, 0x0f, 0x01,
             0xca, 0x59, 0x5a, 0x48, 0x01, 0xd0, 0xff, 0xc9, 0x75, 0xef, kHlt});
+}
+
+// --- Options ---
+
+// mov ecx, 1000; xor eax, eax; add rax, rcx; dec ecx; jnz; hlt
+const Code kSum = {0xb9, 0xe8, 0x03, 0x00, 0x00, 0x31, 0xc0, 0x48, 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xf9, kHlt};
+constexpr std::size_t kCodeSize = std::size_t{1} << 20U;
+
+TEST(TranslatorOptionsTest, OneInstructionPerBlock) {
+  Pair pair(tiny::Mode::kLong64, {.code_size = kCodeSize, .threshold = 0, .one_instruction = true});
+  if (!pair.works()) GTEST_SKIP() << "skipped: this host cannot translate";
+  pair.run(kSum);
+  EXPECT_EQ(pair.statistics().translations, 6U);
+  EXPECT_EQ(pair.statistics().instructions, 6U);
+  EXPECT_LT(pair.statistics().entries, 20U);
+}
+
+TEST(TranslatorOptionsTest, UnchainedBlocksAllComeByTheRunLoop) {
+  Pair pair(tiny::Mode::kLong64,
+            {.code_size = kCodeSize, .threshold = 0, .may_chain_to = [](std::uint64_t) { return false; }});
+  if (!pair.works()) GTEST_SKIP() << "skipped: this host cannot translate";
+  pair.run(kSum);
+  EXPECT_EQ(pair.statistics().entries, 1001U);
+  pair.restart();
+  // mov ecx, 100; L: call F; dec ecx; jnz L; hlt; F: ret
+  pair.run({0xb9, 0x64, 0, 0, 0, 0xe8, 0x05, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf7, kHlt, 0xc3});
+  EXPECT_EQ(pair.statistics().entries, 1001U + 301U);
+}
+
+TEST(TranslatorOptionsTest, AnUnchainedTargetComesByTheRunLoop) {
+  constexpr std::uint64_t kFunction = tiny::kCode + 15;
+  const auto chains = [](std::uint64_t linear) { return linear != kFunction; };
+  Pair pair(tiny::Mode::kLong64, {.code_size = kCodeSize, .threshold = 0, .may_chain_to = chains});
+  if (!pair.works()) GTEST_SKIP() << "skipped: this host cannot translate";
+  // mov ecx, 100; L: call F; dec ecx; jnz L; hlt; F: ret
+  pair.run({0xb9, 0x64, 0, 0, 0, 0xe8, 0x05, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf7, kHlt, 0xc3});
+  EXPECT_GE(pair.statistics().entries, 100U);
+  EXPECT_LT(pair.statistics().entries, 110U);
 }
 
 // --- Random instructions ---
