@@ -40,6 +40,13 @@ SoftVcpu::~SoftVcpu() {
       cpu_.id, translated.translations, translated.instructions, translated.code_bytes, translated.entries,
       translated.interpreted, translated.link_exits, translated.guard_exits, translated.fault_exits,
       translated.detached, translated.flushes);
+  if (translator_->verifier() == nullptr) return;
+  const Verifier::Statistics& verified = translator_->verifier()->statistics();
+  vm_.log.trace(
+      LogCategory::kAccel,
+      "vCPU {}: {} instructions in {} blocks compared with the interpreter, {} differences; {} did not repeat, "
+      "{} times what an instruction writes was unknown",
+      cpu_.id, verified.instructions, verified.stretches, verified.differences, verified.passing, verified.unknown);
 }
 
 void SoftVcpu::kick() {
@@ -70,6 +77,7 @@ VcpuExit SoftVcpu::run_inside() {
       case StopReason::kKick: return InterruptedExit{};
       case StopReason::kIrqWindow: return IrqWindowExit{};
       case StopReason::kTprLowered: return SetTprExit{};
+      case StopReason::kDifference: return InternalErrorExit{.why = translator_->verifier()->difference()};
       case StopReason::kNone:
       case StopReason::kBudget: break;
     }

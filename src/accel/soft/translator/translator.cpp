@@ -77,6 +77,11 @@ Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& opt
   generated_.resume =
       address_of(static_cast<std::uint32_t>(reinterpret_cast<const std::byte*>(gate_.exit_fault) - memory_.writable()));
   cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
+  if (options_.verify != 0)
+    verifier_ = std::make_unique<Verifier>(cpu_, memory_, gate_, options_.verify, [this](std::uint32_t position) {
+      pass(position);
+      return where_left();
+    });
 }
 
 Translator::~Translator() = default;
@@ -130,6 +135,7 @@ bool Translator::run(const Block& block) {
 
 /// NUMBER's page is the one that LINEAR leads to now.
 void Translator::note_page(std::uint64_t linear, std::uint32_t number) {
+  if (verifier_ != nullptr) return;
   const TlbInfo& info = cpu_.tlb.info(cpu_.mmu_index, linear);
   const bool known = info.linear == (linear & ~(x86::kPageSize - 1));
   cpu_.tlb.code().insert(cpu_.mmu_index, linear, number, known && info.global);
@@ -137,14 +143,12 @@ void Translator::note_page(std::uint64_t linear, std::uint32_t number) {
 
 /// From POSITION until there is something that only the run loop can do.
 void Translator::enter(std::uint32_t position) {
-  GateState& state = tables_->state;
+  const GateState& state = tables_->state;
   while (true) {
-    state.entry = address_of(position);
-    state.flags = alu::ax_of(cpu_);
-    host_fault_slot.generated = &generated_;
-    pass_gate();
-    host_fault_slot.generated = nullptr;
-    alu::set_flags(cpu_, state.flags);
+    if (verifier_ == nullptr)
+      pass(position);
+    else if (!pass_verified(position))
+      return;
     switch (state.exit_kind) {
       case ExitKind::kLink: {
         ++statistics_.link_exits;
@@ -207,6 +211,65 @@ bool Translator::look_up_group(const Instruction& instruction, const Translation
   return low - tag <= x86::kPageSize - place.member.span;
 }
 
+/// Into translated code and out of it.
+void Translator::pass(std::uint32_t position) {
+  GateState& state = tables_->state;
+  state.entry = address_of(position);
+  state.flags = alu::ax_of(cpu_);
+  host_fault_slot.generated = &generated_;
+  pass_gate();
+  host_fault_slot.generated = nullptr;
+  alu::set_flags(cpu_, state.flags);
+}
+
+/// The same in lockstep. False: there is a difference, and the guest stops.
+bool Translator::pass_verified(std::uint32_t position) {
+  Translation& translation = *by_code_.upper_bound(position)->second;
+  const bool is_through = verifier_->is_through(translation);
+  if (verifier_->pass(translation, position)) {
+    if (is_through != verifier_->is_through(translation)) {
+      // To be linked anew.
+      detach(translation);
+      make_reachable(translation);
+    }
+    return true;
+  }
+  cpu_.stop = StopReason::kDifference;
+  cpu_.leave_block = true;
+  return false;
+}
+
+/// Behind pass().
+CodeExit Translator::where_left() const {
+  const GateState& state = tables_->state;
+  switch (state.exit_kind) {
+    case ExitKind::kInterpret: {
+      const Translation& in = *translations_[state.exit_id >> Translation::kInstructionBits];
+      const std::size_t number = state.exit_id & low_mask(Translation::kInstructionBits);
+      return {.in = &in, .number = number, .rip = in.key.linear + in.instructions[number].offset};
+    }
+    case ExitKind::kLink: {
+      const Translation& in = *translations_[state.exit_id >> Translation::kLinkBits];
+      const Link& link = in.link.at(state.exit_id & low_mask(Translation::kLinkBits));
+      return {.in = &in, .number = in.instructions.size(), .rip = link.target};
+    }
+    case ExitKind::kGuard: {
+      const Translation& to = *translations_[state.exit_id];
+      return {.in = nullptr, .to = &to, .rip = to.key.linear};
+    }
+    case ExitKind::kFault: return where_faulted();
+  }
+  return {};
+}
+
+CodeExit Translator::where_faulted() const {
+  const auto at = static_cast<std::uint32_t>(host_fault_slot.fault_at - generated_.begin);
+  const Translation& in = *by_code_.upper_bound(at)->second;
+  const auto next = std::ranges::upper_bound(in.instructions, at, {}, &Translation::Instruction::begin);
+  const auto number = static_cast<std::size_t>(next - in.instructions.begin()) - 1;
+  return {.in = &in, .number = number, .rip = in.key.linear + in.instructions[number].offset, .faulted = true};
+}
+
 // A sanitizer that checks functions' types would look for the gate's in front of it.
 #if defined(__clang__)
 [[clang::no_sanitize("function")]]
@@ -224,14 +287,10 @@ void Translator::interpret(const Instruction& instruction, std::uint64_t rip) {
 /// A poll found something, or an instruction raised an exception, which it will when interpreted.
 void Translator::follow_fault() {
   ++statistics_.fault_exits;
-  const auto at = static_cast<std::uint32_t>(host_fault_slot.fault_at - generated_.begin);
-  const Translation& translation = *by_code_.upper_bound(at)->second;
-  const auto next = std::ranges::upper_bound(translation.instructions, at, {}, &Translation::Instruction::begin);
-  const auto number = static_cast<std::size_t>(next - translation.instructions.begin()) - 1;
-  const std::uint64_t rip = translation.key.linear + translation.instructions[number].offset;
-  cpu_.rip = rip;
+  const CodeExit exit = where_faulted();
+  cpu_.rip = exit.rip;
   if (cpu_.attention.requested()) return;
-  interpret(Instruction(translation.block->instructions[number]), rip);
+  interpret(Instruction(exit.in->block->instructions[exit.number]), exit.rip);
 }
 
 // --- Finding and making ---
@@ -288,6 +347,7 @@ Translation* Translator::make(const Block& block, const TranslationKey& key, con
   ++statistics_.translations;
   statistics_.instructions += plan.instructions.size();
   statistics_.code_bytes += cursors_.hot - hot;
+  if (verifier_ != nullptr) verifier_->learn(translation, plan);
   return &translation;
 }
 
@@ -371,8 +431,9 @@ void Translator::unlink(Link& link) {
 
 void Translator::link(Translation& from, Link& link, Translation& to) {
   if (from.key.mmu_index != to.key.mmu_index || from.key.level != to.key.level || link.to != nullptr) return;
-  const bool same_page = !from.crosses() && !to.crosses() && from.key.linear >> 12U == to.key.linear >> 12U &&
-                         from.page_number == to.page_number;
+  const bool verified = verifier_ != nullptr && !(verifier_->is_through(from) && verifier_->is_through(to));
+  const bool same_page = !verified && !from.crosses() && !to.crosses() &&
+                         from.key.linear >> 12U == to.key.linear >> 12U && from.page_number == to.page_number;
   emitter_->patch(link.site, same_page ? to.entry : to.guarded_entry);
   link.to = &to;
   to.incoming.push_back(&from);

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -27,6 +28,7 @@
 #include "accel/soft/translator/gate.h"
 #include "accel/soft/translator/translation.h"
 #include "accel/soft/translator/translation_options.h"
+#include "accel/soft/translator/verifier.h"
 #include "base/error.h"
 
 namespace doppel::accel::soft {
@@ -54,6 +56,10 @@ class Translator final : public TranslatedCode {
     std::uint64_t detached = 0;  // translations whose page changed
   };
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  /// Null: translated code is not verified.
+  [[nodiscard]] const Verifier* verifier() const { return verifier_.get(); }
+  /// All of it, for tests that spoil some.
+  [[nodiscard]] std::span<std::byte> code() const { return {memory_.writable(), memory_.capacity()}; }
 
  private:
   struct Tables;
@@ -98,7 +104,11 @@ class Translator final : public TranslatedCode {
 
   // Running.
   void enter(std::uint32_t position);
+  void pass(std::uint32_t position);
+  [[nodiscard]] bool pass_verified(std::uint32_t position);
   void pass_gate() const;
+  [[nodiscard]] CodeExit where_left() const;
+  [[nodiscard]] CodeExit where_faulted() const;
   void interpret(const Instruction& instruction, std::uint64_t rip);
   bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, std::uint64_t rip);
   void follow_fault();
@@ -120,6 +130,10 @@ class Translator final : public TranslatedCode {
   std::map<std::uint32_t, Translation*> by_code_;  // by the end of their code
   std::unordered_map<PageKey, std::uint32_t, PageKeyHash> page_numbers_;
   std::unordered_map<std::uint64_t, CodePage> pages_;  // by gpa
+
+  /// With it every guard fails, as no page is noted in the ITLB, and links lead to guards: so translated code is left
+  /// behind each block.
+  std::unique_ptr<Verifier> verifier_;
 
   std::array<VectorLevel, kMmuIndexes> level_{};  // to begin with
   std::uint64_t last_cr3_ = 0;
