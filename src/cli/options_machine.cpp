@@ -67,6 +67,8 @@ std::span<const hw::PropertyInfo> soft_properties() {
       hw::PropertyInfo{"tb-size", "uint32", "most MiB of translated code", ""},
       hw::PropertyInfo{"split-wx", "bool", "never map code writable and executable at once", ""},
       hw::PropertyInfo{"translate", "on|off", "run guest code as host code, or interpret all of it", "on"},
+      hw::PropertyInfo{"verify", "str", "hold each translated block against the interpreter: on, off, or how often",
+                       "off"},
       hw::PropertyInfo{"one-insn-per-tb", "bool", "translate each instruction on its own", "false"},
   };
   return kRows;

@@ -30,6 +30,13 @@ Result<accel::soft::TranslationOptions> translation_options(const AccelConfig& a
       const auto one = parse_bool(value);
       if (!one) return fail(ErrorKind::kInvalidArgument, "one-insn-per-tb= expects on or off, not '{}'", value);
       options.one_instruction = *one;
+    } else if (key == "verify") {
+      const auto on = parse_bool(value);
+      const auto passes = parse_number(value);
+      if (!on && !passes)
+        return fail(ErrorKind::kInvalidArgument, "verify= expects on, off or how often each block, not '{}'", value);
+      options.verify = passes ? *passes : *on ? accel::soft::TranslationOptions::kAlways : 0;
+      if (options.verify != 0) options.threshold = 0;  // all code
     } else if (key == "tb-size") {
       const auto mib = parse_number(value);
       if (!mib || *mib > kMostCodeMiB)

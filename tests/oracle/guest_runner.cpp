@@ -6,6 +6,7 @@
 
 #include "accel/soft/interpreter/core_state.h"
 #include "accel/tiny_guest.h"
+#include "host_state.h"
 #include "x86/cpuid_table.h"
 #include "x86/features.h"
 
@@ -28,24 +29,6 @@ std::byte* map(std::size_t size) {
 
 x86::FeatureSet host_features() {
   return x86::features_of(x86::host_cpuid_table());
-}
-
-std::uint64_t host_xcr0() {
-  std::uint32_t low = 0, high = 0;
-  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return std::uint64_t{high} << 32U | low;
-}
-
-template <x86::SegmentName name>
-std::uint16_t host_selector() {
-  std::uint16_t value = 0;
-  if constexpr (name == x86::kEs) asm volatile("mov %%es, %0" : "=r"(value));
-  if constexpr (name == x86::kCs) asm volatile("mov %%cs, %0" : "=r"(value));
-  if constexpr (name == x86::kSs) asm volatile("mov %%ss, %0" : "=r"(value));
-  if constexpr (name == x86::kDs) asm volatile("mov %%ds, %0" : "=r"(value));
-  if constexpr (name == x86::kFs) asm volatile("mov %%fs, %0" : "=r"(value));
-  if constexpr (name == x86::kGs) asm volatile("mov %%gs, %0" : "=r"(value));
-  return value;
 }
 
 }  // namespace
@@ -102,12 +85,7 @@ void GuestRunner::start(std::uint64_t fs_base, std::uint64_t gs_base) {
   state.tr.limit = 0x63;  // no I/O permission bitmap
   state.segment[x86::kFs].base = fs_base;
   state.segment[x86::kGs].base = gs_base;
-  state.segment[x86::kEs].selector = host_selector<x86::kEs>();
-  state.segment[x86::kCs].selector = host_selector<x86::kCs>();
-  state.segment[x86::kSs].selector = host_selector<x86::kSs>();
-  state.segment[x86::kDs].selector = host_selector<x86::kDs>();
-  state.segment[x86::kFs].selector = host_selector<x86::kFs>();
-  state.segment[x86::kGs].selector = host_selector<x86::kGs>();
+  take_host_selectors(state);
   load_core_state(cpu_, state, x86::StateParts::kAll);
   cpu_.xcr0 = state.xcr0;
   cpu_.cpuid = x86::host_cpuid_table();
@@ -122,6 +100,12 @@ bool GuestRunner::decode(std::uint64_t address, std::span<const std::uint8_t> by
   address_ = address;
   if (stubs_.wants_clear()) stubs_.clear();
   return decoder_.decode(bytes, CodeMode::kLong64, instruction_) == DecodeStatus::kDone;
+}
+
+GuestRunner::Decoded GuestRunner::decode_also(std::uint64_t address, std::span<const std::uint8_t> bytes) const {
+  Decoded decoded{.address = address, .instruction = {}};
+  (void)decoder_.decode(bytes, CodeMode::kLong64, decoded.instruction);
+  return decoded;
 }
 
 void GuestRunner::execute() {

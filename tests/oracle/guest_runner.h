@@ -28,6 +28,17 @@ class GuestRunner {
   [[nodiscard]] bool has(ZydisISASet set) const;
   /// Decodes BYTES, which lie at ADDRESS. False: the decoder wants more.
   bool decode(std::uint64_t address, std::span<const std::uint8_t> bytes);
+  /// What decode() found, for later.
+  struct Decoded {
+    std::uint64_t address = 0;
+    accel::soft::Instruction instruction;
+  };
+  /// Another one, beside those decoded before, which stay good until the next decode().
+  [[nodiscard]] Decoded decode_also(std::uint64_t address, std::span<const std::uint8_t> bytes) const;
+  void select(const Decoded& decoded) {
+    address_ = decoded.address;
+    instruction_ = decoded.instruction;
+  }
   /// Carries it out on STATE.
   Ending run(ProcessorState& state);
 

@@ -264,18 +264,31 @@ bool InstructionForms::decode(Sample& sample, std::size_t available) const {
 }
 
 std::optional<Sample> InstructionForms::draw(const Form& form, Random& random, std::uint64_t gs_base) const {
+  // Every fourth lies across the pages' border.
+  const std::uint64_t offset =
+      random.one_in(4) ? layout::kPage - 1 - random.below(15) : 0x100 + random.below(layout::kCodeSize - 0x300);
+  return draw_at(layout::kCode + offset, form, random, gs_base);
+}
+
+std::optional<Sample> InstructionForms::sample_at(std::uint64_t address, std::span<const std::uint8_t> bytes) const {
+  Sample sample;
+  sample.address = address;
+  const std::size_t size = std::min(bytes.size(), sample.storage.size());
+  std::ranges::copy(bytes.first(size), sample.storage.begin());
+  if (!decode(sample, size)) return std::nullopt;
+  return sample;
+}
+
+std::optional<Sample> InstructionForms::draw_at(std::uint64_t address, const Form& form, Random& random,
+                                                std::uint64_t gs_base) const {
   const OpcodeShape shape = form.shapes[random.below(form.shapes.size())];
   Sample sample;
+  sample.address = address;
   Assembler assembler(random);
   assembler.instruction(shape, false);
   std::memcpy(sample.storage.data(), assembler.bytes().data(), sample.storage.size());
   if (!decode(sample, sample.storage.size()) || sample.zydis.mnemonic != form.mnemonic) return std::nullopt;
   if (why_excluded(sample.zydis) != nullptr) return std::nullopt;
-  // Every fourth lies across the pages' border.
-  const std::uint64_t offset =
-      random.one_in(4) ? layout::kPage - 1 - random.below(15) : 0x100 + random.below(layout::kCodeSize - 0x300);
-  sample.address = layout::kCode + offset;
-
   const std::uint64_t next = sample.address + sample.zydis.length;
   const auto& raw = sample.zydis.raw;
   for (const ZydisDecodedOperand& operand : sample.operands()) {

@@ -72,6 +72,11 @@ class InstructionForms {
   /// An instruction of FORM; its memory operand, if absolute or relative to RIP, points into the data area. GS_BASE
   /// and FS_BASE are what such an address is relative to under these prefixes. Empty: bad luck, try again.
   [[nodiscard]] std::optional<Sample> draw(const Form& form, Random& random, std::uint64_t gs_base) const;
+  /// The same at ADDRESS.
+  [[nodiscard]] std::optional<Sample> draw_at(std::uint64_t address, const Form& form, Random& random,
+                                              std::uint64_t gs_base) const;
+  /// What BYTES begin with. Empty: no instruction.
+  [[nodiscard]] std::optional<Sample> sample_at(std::uint64_t address, std::span<const std::uint8_t> bytes) const;
 
  private:
   enum class Addition : std::uint8_t { kInvalid, kHasModRm, kNoModRm };

@@ -255,10 +255,11 @@ std::uint64_t host_fs_base() {
   return base;
 }
 
-NativeRunner::NativeRunner() {
+NativeRunner::NativeRunner(CodePages code_pages) {
   const int file = memfd_create("oracle-code", 0);
   if (file < 0 || ftruncate(file, layout::kCodeSize) != 0) std::exit(2);
-  map(layout::kCode, layout::kCodeSize, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, file);
+  const int code_protection = PROT_READ | PROT_EXEC | (code_pages == CodePages::kWritable ? PROT_WRITE : 0);
+  map(layout::kCode, layout::kCodeSize, code_protection, MAP_SHARED | MAP_FIXED_NOREPLACE, file);
   code_ = static_cast<std::byte*>(map(0, layout::kCodeSize, kReadWrite, MAP_SHARED, file));
   close(file);
   std::memset(code_, 0xcc, layout::kCodeSize);
@@ -301,7 +302,8 @@ void NativeRunner::place(std::uint64_t address, std::span<const std::uint8_t> by
   std::memcpy(at + bytes.size(), kJump.data(), kJump.size());
 }
 
-Ending NativeRunner::run(ProcessorState& state) {
+/// Fills STATE but for RIP.
+void NativeRunner::enter(ProcessorState& state) {
   Context& at = context();
   at.in_gpr = state.gpr;
   at.in_rflags = state.rflags;
@@ -316,6 +318,11 @@ Ending NativeRunner::run(ProcessorState& state) {
   state.gpr = at.out_gpr;
   state.rflags = at.out_rflags & ~x86::rflags::kRf;
   unpack(at.out_xsave.data(), state.fpu);
+}
+
+Ending NativeRunner::run(ProcessorState& state) {
+  enter(state);
+  const Context& at = context();
   if (at.signalled == 0) {
     state.rip = address_ + length_;
     return {};
@@ -328,6 +335,19 @@ Ending NativeRunner::run(ProcessorState& state) {
   return {.vector = static_cast<int>(at.vector),
           .error_code = static_cast<std::uint32_t>(at.error_code),
           .cr2 = is_page_fault ? at.cr2 : 0};
+}
+
+Ending NativeRunner::run_block(ProcessorState& state) {
+  enter(state);
+  const Context& at = context();
+  state.rip = address_ + length_;
+  if (at.signalled == 0) return {};
+  const bool is_trap = at.vector == x86::kBreakpoint;
+  state.rip = is_trap ? at.out_rip - 1 : at.out_rip;
+  if (is_trap) return {};
+  return {.vector = static_cast<int>(at.vector),
+          .error_code = static_cast<std::uint32_t>(at.error_code),
+          .cr2 = at.vector == x86::kPageFault ? at.cr2 : 0};
 }
 
 }  // namespace doppel::oracle

@@ -49,6 +49,11 @@ bool is_string(const ZydisDecodedInstruction& zydis) {
   return zydis.meta.category == ZYDIS_CATEGORY_STRINGOP || zydis.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
 }
 
+bool is_repeated(const ZydisDecodedInstruction& zydis) {
+  constexpr std::uint64_t kPrefixes = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+  return is_string(zydis) && (zydis.attributes & kPrefixes) != 0;
+}
+
 bool is_vsib(const ZydisDecodedOperand& operand) {
   return is_vector(operand.mem.index);
 }
@@ -215,8 +220,7 @@ void StateGenerator::fill_control(ProcessorState& state) {
 
 void StateGenerator::place_special_registers(ProcessorState& state) {
   const auto& zydis = sample_->zydis;
-  if (is_string(zydis) &&
-      (zydis.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0) {
+  if (is_repeated(zydis)) {
     std::uint64_t& count = state.gpr[x86::kRcx];
     count = random_.below(kLongestString) | (zydis.address_width == 32 ? count & ~low_mask(32) : 0);
   }
@@ -226,6 +230,20 @@ void StateGenerator::place_special_registers(ProcessorState& state) {
     const auto bit = random_.between(-2000, 2000);
     state.gpr[number_of(sample_->operands()[1].reg.value)] = static_cast<std::uint64_t>(bit);
   }
+}
+
+bool StateGenerator::aim(ProcessorState& state) {
+  place_special_registers(state);
+  return place_memory_operands(state);
+}
+
+bool StateGenerator::stays(const ProcessorState& state) const {
+  const auto& zydis = sample_->zydis;
+  const std::uint64_t count = state.gpr[x86::kRcx] & low_mask(zydis.address_width);
+  if (is_repeated(zydis) && count > kLongestString) return false;
+  return std::ranges::all_of(sample_->operands(), [&](const ZydisDecodedOperand& operand) {
+    return !is_accessed(operand) || stays_in_arena(state, operand);
+  });
 }
 
 /// Where an operand of SIZE bytes goes: within the data, across one of its ends, or beyond; seldom nowhere.
@@ -263,15 +281,15 @@ std::uint64_t StateGenerator::address_of(const ProcessorState& state, const Zydi
   else if (is_general(memory.base))
     sum += state.gpr[number_of(memory.base)];
   sum += index * memory.scale;
-  return segment_base(memory.segment) + (sum & low_mask(sample_->zydis.address_width));
+  // The stack's own accesses are as wide as the stack pointer, whatever the prefix.
+  const bool is_stack = operand.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && memory.base == ZYDIS_REGISTER_RSP;
+  return segment_base(memory.segment) + (sum & low_mask(is_stack ? 64 : sample_->zydis.address_width));
 }
 
 bool StateGenerator::place_memory_operands(ProcessorState& state) {
   for (const ZydisDecodedOperand& operand : sample_->operands())
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) place_operand(state, operand);
-  return std::ranges::all_of(sample_->operands(), [&](const ZydisDecodedOperand& operand) {
-    return !is_accessed(operand) || stays_in_arena(state, operand);
-  });
+  return stays(state);
 }
 
 void StateGenerator::place_operand(ProcessorState& state, const ZydisDecodedOperand& operand) {
@@ -327,7 +345,7 @@ bool StateGenerator::stays_in_arena(const ProcessorState& state, const ZydisDeco
   // Misaligned addresses with EFLAGS.AC on are another fault, which may come first.
   if (!is_canonical && (address & 63U) != 0) return false;
   if (!is_canonical) return address > 0x8000'0000'1000 && address < 0xffff'7fff'ffff'0000;
-  return address >= layout::kArena + kMargin && address + operand.size / 8 + kMargin <= layout::kArenaEnd;
+  return address >= layout::kArena + kMargin && address <= layout::kArenaEnd - kMargin - operand.size / 8U;
 }
 
 void StateGenerator::fill_memory(const ProcessorState& state, std::span<std::byte, layout::kDataSize> memory) {

@@ -23,6 +23,13 @@ class StateGenerator {
   /// Changes STATE and MEMORY to another start state. False: the instruction would leave the arena; try again.
   bool next(ProcessorState& state, std::span<std::byte, layout::kDataSize> memory);
 
+  /// SAMPLE, which must live on, is another instruction of the same block: nothing is filled anew.
+  void follow(const Sample& sample) { sample_ = &sample; }
+  /// Moves general registers such that its accesses lie where next() would have them. False: they cannot.
+  bool aim(ProcessorState& state);
+  /// Do all of them stay within the arena?
+  [[nodiscard]] bool stays(const ProcessorState& state) const;
+
   /// Linear address of the instruction's first memory operand in STATE.
   [[nodiscard]] std::uint64_t address_of_memory(const ProcessorState& state) const;
 

@@ -55,6 +55,13 @@ void SoftVcpu::log_statistics() const {
   if (translator_ == nullptr) return;
   vm_.log.trace(LogCategory::kAccel, "vCPU {}: what was translated:", cpu_.id);
   vm_.log.dump(LogCategory::kAccel, describe(translator_->statistics()));
+  if (translator_->verifier() == nullptr) return;
+  const Verifier::Statistics& verified = translator_->verifier()->statistics();
+  vm_.log.trace(
+      LogCategory::kAccel,
+      "vCPU {}: {} instructions in {} blocks compared with the interpreter, {} differences; {} did not repeat, "
+      "{} times what an instruction writes was unknown",
+      cpu_.id, verified.instructions, verified.stretches, verified.differences, verified.passing, verified.unknown);
 }
 
 void SoftVcpu::kick() {
@@ -85,6 +92,7 @@ VcpuExit SoftVcpu::run_inside() {
       case StopReason::kKick: return InterruptedExit{};
       case StopReason::kIrqWindow: return IrqWindowExit{};
       case StopReason::kTprLowered: return SetTprExit{};
+      case StopReason::kDifference: return InternalErrorExit{.why = translator_->verifier()->difference()};
       case StopReason::kNone:
       case StopReason::kBudget: break;
     }

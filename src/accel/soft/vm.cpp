@@ -102,6 +102,9 @@ Result<std::unique_ptr<Vcpu>> SoftVm::create_vcpu(unsigned id) {
   if (id >= kMaxVcpus) return fail(ErrorKind::kOutOfRange, "vCPU {}; there can be {}", id, kMaxVcpus);
   {
     const std::scoped_lock lock(mutex_);
+    if (shared_.translation.verify != 0 && !vcpu_ids_.empty())
+      return fail(ErrorKind::kUnsupported,
+                  "verify= holds one processor against the interpreter; a machine with more cannot have it");
     if (!vcpu_ids_.insert(id).second) return fail(ErrorKind::kAlreadyExists, "there is a vCPU {} already", id);
   }
   auto vcpu = std::make_unique<SoftVcpu>(shared_, id);

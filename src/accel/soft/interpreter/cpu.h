@@ -54,7 +54,18 @@ struct Machine {
 enum class AccessKind : std::uint8_t { kRead, kWrite, kFetch };
 
 /// Why the interpreter comes back; kNone: go on.
-enum class StopReason : std::uint8_t { kNone, kBus, kHalt, kShutdown, kDebug, kKick, kIrqWindow, kTprLowered, kBudget };
+enum class StopReason : std::uint8_t {
+  kNone,
+  kBus,
+  kHalt,
+  kShutdown,
+  kDebug,
+  kKick,
+  kIrqWindow,
+  kTprLowered,
+  kBudget,
+  kDifference,
+};
 
 /// An operand of T in guest memory: any alignment, aliases everything.
 template <class T>

@@ -24,6 +24,7 @@ class Interpreter {
   ///   kDebug       debug_exit() says what
   ///   kKick        cpu.kicked was set; it is cleared
   ///   kIrqWindow   cpu.irq_window_wanted, and an interrupt would be accepted
+  ///   kDifference  translated code was found to be wrong, by whom it was verified
   StopReason run(std::uint64_t budget = 0);
   /// Finishes the instruction whose bus accesses were answered, and nothing else. kBus: it has another one; kNone:
   /// done.

@@ -14,6 +14,18 @@ void Tlb::for_each_used(Visit visit) {
     for (unsigned i = 0; i < list->count; ++i) visit(list->positions[i]);
 }
 
+std::optional<std::uint64_t> Tlb::linear_of(MmuIndex index, std::uintptr_t host) const {
+  constexpr std::uintptr_t kOffset = 0xfff;
+  for (const List* list : {&local_, &global_})
+    for (unsigned i = 0; i < list->count; ++i) {
+      const unsigned at = list->positions[i];
+      const bool used = at / kEntries == static_cast<unsigned>(index) && info_[at].linear != TlbInfo::kNone;
+      if (used && entries_[at / kEntries][at % kEntries].host == (host & ~kOffset))
+        return info_[at].linear | (host & kOffset);
+    }
+  return std::nullopt;
+}
+
 void Tlb::clear_entry(unsigned position) {
   const std::uint64_t none = no_tag(position);
   entry_at(position) = {.read_tag = none, .write_tag = none, .host = 0, .addend = 0};

@@ -13,6 +13,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "accel/soft/mmu/itlb.h"
 #include "accel/soft/mmu/mmu_index.h"
@@ -65,6 +66,9 @@ class Tlb {
   }
   /// Puts INFO in its place, without tags yet.
   const TlbInfo& insert(MmuIndex index, const TlbInfo& info);
+
+  /// An address by which INDEX' view has the host memory at HOST, as far as is known here.
+  [[nodiscard]] std::optional<std::uint64_t> linear_of(MmuIndex index, std::uintptr_t host) const;
 
   /// Counts flushes: what was derived from an older generation's translations is to be looked up again.
   [[nodiscard]] std::uint32_t generation() const { return generation_; }

@@ -435,7 +435,7 @@ void Emitter::Generator::poll() {
 void Emitter::Generator::link_to(std::uint64_t target) {
   db(0xe9);
   const unsigned n = translation_->links++;
-  translation_->link.at(n) = {.target = target, .site = position()};
+  translation_->link.at(n) = {.target = target, .site = position(), .number = static_cast<std::uint8_t>(number_)};
   jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, false);
 }
 
@@ -453,7 +453,7 @@ void Emitter::Generator::jump_if() {
   db(0x0f);
   db(0x80 | (planned_->zydis.opcode & 0xf));
   const unsigned n = translation_->links++;
-  translation_->link.at(n) = {.target = target, .site = position()};
+  translation_->link.at(n) = {.target = target, .site = position(), .number = static_cast<std::uint8_t>(number_)};
   jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, false);
   if (planned_->goes_on) return;
   link_to(planned_->next_rip());

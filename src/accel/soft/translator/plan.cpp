@@ -401,7 +401,7 @@ std::optional<std::uint64_t> BlockPlanner::next() const {
   const PlannedInstruction& last = plan_.instructions.back();
   const std::uint64_t target = (last.next_rip() + last.instruction->imm) & plan_.kind.address_mask();
   std::uint64_t next = target;
-  if (last.action == Action::kJumpIf && target > last.rip)
+  if (last.action == Action::kJumpIf && target > last.next_rip())
     next = last.next_rip();
   else if (last.action != Action::kJump && last.action != Action::kCall)
     return std::nullopt;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "accel/soft/interpreter/code_cache.h"
@@ -19,6 +20,7 @@ struct Link {
   std::uint64_t target = 0;  // linear address
   std::uint32_t site = 0;    // of the jump's 32-bit displacement
   std::uint32_t stub = 0;
+  std::uint8_t number = 0;    // of the instruction that jumps
   Translation* to = nullptr;  // that it is linked with
 };
 
@@ -62,6 +64,12 @@ struct Translation {
   [[nodiscard]] const Block& block() const { return *parts.front(); }
   [[nodiscard]] const soft::Instruction& instruction(std::size_t n) const {
     return parts[instructions[n].part]->instructions[instructions[n].number];
+  }
+  [[nodiscard]] std::span<const std::uint8_t> guest_code(std::size_t n) const {
+    const Block& part = *parts[instructions[n].part];
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < instructions[n].number; ++i) at += part.instructions[i].length;
+    return std::span(part.image).subspan(at, instruction(n).length);
   }
   [[nodiscard]] std::uint64_t rip(std::size_t n) const {
     return key.linear + static_cast<std::uint64_t>(std::int64_t{instructions[n].offset});

@@ -15,6 +15,9 @@ struct TranslationOptions {
   bool one_instruction = false;  // per block, interpreted ones too
   /// May translations jump straight to what is at LINEAR? Else it is entered by the run loop alone. None: to all.
   std::function<bool(std::uint64_t linear)> may_chain_to{};
+  /// So many times each translation runs in lockstep with the interpreter, before it runs by itself. 0: never.
+  std::uint64_t verify = 0;
+  static constexpr std::uint64_t kAlways = ~std::uint64_t{0};
 };
 
 /// Files that tell `perf` about generated code.

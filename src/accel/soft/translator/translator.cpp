@@ -151,6 +151,11 @@ Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& opt
   generated_.resume =
       address_of(static_cast<std::uint32_t>(reinterpret_cast<const std::byte*>(gate_.exit_fault) - memory_.writable()));
   cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
+  if (options_.verify != 0)
+    verifier_ = std::make_unique<Verifier>(cpu_, memory_, gate_, options_.verify, [this](std::uint32_t position) {
+      pass(position);
+      return where_left();
+    });
 }
 
 Translator::~Translator() = default;
@@ -220,6 +225,7 @@ bool Translator::run(const Block& block) {
 
 /// NUMBER's page is the one that LINEAR leads to now.
 void Translator::note_page(std::uint64_t linear, std::uint32_t number) {
+  if (verifier_ != nullptr) return;
   const TlbInfo& info = cpu_.tlb.info(cpu_.mmu_index, linear);
   const bool known = info.linear == (linear & ~(x86::kPageSize - 1));
   cpu_.tlb.code().insert(cpu_.mmu_index, linear, number, known && info.global);
@@ -227,12 +233,12 @@ void Translator::note_page(std::uint64_t linear, std::uint32_t number) {
 
 /// From POSITION until there is something that only the run loop can do.
 void Translator::enter(std::uint32_t position) {
-  GateState& state = tables_->state;
+  const GateState& state = tables_->state;
   while (true) {
-    state.entry = address_of(position);
-    state.flags = alu::ax_of(cpu_);
-    pass_gate();
-    alu::set_flags(cpu_, state.flags);
+    if (verifier_ == nullptr)
+      pass(position);
+    else if (!pass_verified(position))
+      return;
     switch (state.exit_kind) {
       case ExitKind::kLink: {
         ++statistics_.link_exits;
@@ -307,6 +313,60 @@ bool Translator::look_up_group(const Instruction& instruction, const Translation
   return low - tag <= x86::kPageSize - place.member.span;
 }
 
+/// Into translated code and out of it.
+void Translator::pass(std::uint32_t position) {
+  GateState& state = tables_->state;
+  state.entry = address_of(position);
+  state.flags = alu::ax_of(cpu_);
+  pass_gate();
+  alu::set_flags(cpu_, state.flags);
+}
+
+/// The same in lockstep. False: there is a difference, and the guest stops.
+bool Translator::pass_verified(std::uint32_t position) {
+  Translation& translation = *by_code_.upper_bound(position)->second;
+  const bool is_through = verifier_->is_through(translation);
+  if (verifier_->pass(translation, position)) {
+    if (is_through != verifier_->is_through(translation)) {
+      // To be linked anew.
+      detach(translation);
+      make_reachable(translation);
+    }
+    return true;
+  }
+  cpu_.stop = StopReason::kDifference;
+  cpu_.leave_block = true;
+  return false;
+}
+
+/// Behind pass().
+CodeExit Translator::where_left() const {
+  const GateState& state = tables_->state;
+  switch (state.exit_kind) {
+    case ExitKind::kInterpret: {
+      const Translation& in = *translations_[state.exit_id >> Translation::kInstructionBits];
+      const std::size_t number = state.exit_id & low_mask(Translation::kInstructionBits);
+      return {.in = &in, .number = number, .rip = in.rip(number)};
+    }
+    case ExitKind::kLink: {
+      const Translation& in = *translations_[state.exit_id >> Translation::kLinkBits];
+      const Link& link = in.link.at(state.exit_id & low_mask(Translation::kLinkBits));
+      return {.in = &in, .number = link.number + std::size_t{1}, .rip = link.target, .branched = true};
+    }
+    case ExitKind::kGuard: {
+      const Translation& to = *translations_[state.exit_id];
+      return {.in = nullptr, .to = &to, .rip = to.key.linear, .branched = true};
+    }
+    case ExitKind::kFault: return where_faulted();
+  }
+  return {};
+}
+
+CodeExit Translator::where_faulted() const {
+  const Place place = place_of(host_fault_slot.fault_at);
+  return {.in = place.translation, .number = place.number, .rip = place.rip(), .faulted = true};
+}
+
 void Translator::pass_gate() {
   const X87Pointers pointers = X87Pointers::of(cpu_.fpu);
   host_fault_slot.generated = &generated_;
@@ -324,15 +384,21 @@ void Translator::call_gate() const {
 }
 
 /// The host noted which instruction was x87's last by where its own code is; AMD's processors do so for exceptions
-/// alone. It does not tell the operand's address.
+/// alone. The operand's address is the host's, too.
 void Translator::find_x87_pointers(const X87Pointers& before) {
-  const std::uint64_t fip = X87Pointers::of(cpu_.fpu).fip;
+  const X87Pointers host = X87Pointers::of(cpu_.fpu);
   before.put(cpu_.fpu);
-  if (fip - generated_.begin >= generated_.end - generated_.begin) return;
-  const Place place = place_of(fip);
-  const X87Pointers now{.fop = place.instruction().stub->fop, .fip = place.rip(), .fdp = before.fdp};
-  now.put(cpu_.fpu);
+  if (host.fip - generated_.begin >= generated_.end - generated_.begin) return;
+  const Place place = place_of(host.fip);
+  const Instruction& instruction = place.instruction();
+  X87Pointers now{.fop = instruction.stub->fop, .fip = place.rip(), .fdp = before.fdp};
   cpu_.fpu.fcs = cpu_.segment[x86::kCs].selector;
+  if (const auto operand = cpu_.tlb.linear_of(cpu_.mmu_index, host.fdp);
+      operand && instruction.stub->memory_size != 0) {
+    now.fdp = *operand - cpu_.view[instruction.segment].base;
+    cpu_.fpu.fds = cpu_.segment[instruction.segment].selector;
+  }
+  now.put(cpu_.fpu);
 }
 
 void Translator::interpret(const Instruction& instruction, std::uint64_t rip) {
@@ -343,12 +409,12 @@ void Translator::interpret(const Instruction& instruction, std::uint64_t rip) {
 
 /// A poll found something, or an instruction raised an exception, which it will when interpreted.
 void Translator::follow_fault() {
-  const Place place = place_of(host_fault_slot.fault_at);
-  cpu_.rip = place.rip();
+  const CodeExit exit = where_faulted();
+  cpu_.rip = exit.rip;
   const bool is_poll = cpu_.attention.requested();
   ++(is_poll ? statistics_.poll_exits : statistics_.fault_exits);
   if (is_poll) return;
-  interpret(Instruction(place.instruction()), place.rip());
+  interpret(Instruction(exit.in->instruction(exit.number)), exit.rip);
 }
 
 /// Whose code is at the host address AT.
@@ -458,6 +524,7 @@ Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) 
     translation.instructions[i].mnemonic = plan.instructions[i].zydis.mnemonic;
   }
   tell_observers(plan, translation, before.cold);
+  if (verifier_ != nullptr) verifier_->learn(translation, plan);
   return &translation;
 }
 
@@ -571,8 +638,9 @@ void Translator::link(Translation& from, Link& link, Translation& to) {
   if (from.key.kind != to.key.kind || from.key.mmu_index != to.key.mmu_index ||
       from.key.registers != to.key.registers || link.to != nullptr)
     return;
-  const bool same_page = !from.crosses() && !to.crosses() && from.key.linear >> 12U == to.key.linear >> 12U &&
-                         from.page_number == to.page_number;
+  const bool verified = verifier_ != nullptr && !(verifier_->is_through(from) && verifier_->is_through(to));
+  const bool same_page = !verified && !from.crosses() && !to.crosses() &&
+                         from.key.linear >> 12U == to.key.linear >> 12U && from.page_number == to.page_number;
   emitter_->patch(link.site, same_page ? to.entry : to.guarded_entry);
   link.to = &to;
   to.incoming.push_back(&from);

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -30,6 +31,7 @@
 #include "accel/soft/translator/translation.h"
 #include "accel/soft/translator/translation_observer.h"
 #include "accel/soft/translator/translation_options.h"
+#include "accel/soft/translator/verifier.h"
 #include "base/error.h"
 
 namespace doppel::accel::soft {
@@ -49,6 +51,10 @@ class Translator final : public TranslatedCode {
 
   using Statistics = TranslatorStatistics;
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  /// Null: translated code is not verified.
+  [[nodiscard]] const Verifier* verifier() const { return verifier_.get(); }
+  /// All of it, for tests that spoil some.
+  [[nodiscard]] std::span<std::byte> code() const { return {memory_.writable(), memory_.capacity()}; }
 
  private:
   struct Tables;
@@ -108,9 +114,13 @@ class Translator final : public TranslatedCode {
 
   // Running.
   void enter(std::uint32_t position);
+  void pass(std::uint32_t position);
+  [[nodiscard]] bool pass_verified(std::uint32_t position);
   void pass_gate();
   void call_gate() const;
   void find_x87_pointers(const X87Pointers& before);
+  [[nodiscard]] CodeExit where_left() const;
+  [[nodiscard]] CodeExit where_faulted() const;
   void interpret(const Instruction& instruction, std::uint64_t rip);
   void note_failed_lookup(Translation& translation);
   bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, std::uint64_t rip);
@@ -134,6 +144,10 @@ class Translator final : public TranslatedCode {
   std::map<std::uint32_t, Translation*> by_code_;  // by the end of their code
   std::unordered_map<PageKey, std::uint32_t, PageKeyHash> page_numbers_;
   std::unordered_map<std::uint64_t, CodePage> pages_;  // by gpa
+
+  /// With it every guard fails, as no page is noted in the ITLB, and links lead to guards: so translated code is left
+  /// behind each translation.
+  std::unique_ptr<Verifier> verifier_;
 
   std::array<ExtendedRegisters, kMmuIndexes> registers_{};  // to begin with
   /// What begin() found, which stays so: null, nothing that can be translated.
