@@ -112,11 +112,7 @@ const Block& CodeCache::find(std::uint64_t linear) {
     return *found->second;
   }
   copy_code(cpu_, from.first, from.in_page, from.bytes.data());
-  if (is_full()) {
-    blocks_.clear();
-    quick_.fill({});
-    if (stubs_.wants_clear()) stubs_.clear();
-  }
+  if (is_full()) make_room();
   auto fresh = std::make_unique<Block>();
   decode(*fresh, from);
   // The old one may be what ran last: RIP is looked up between blocks only, so nothing refers to it any more. But the
@@ -128,6 +124,16 @@ const Block& CodeCache::find(std::uint64_t linear) {
     place = std::move(fresh);
   ++statistics_.decoded;
   return *place;
+}
+
+/// Of blocks, goes what is seldom run, or everything.
+void CodeCache::make_room() {
+  quick_.fill({});
+  if (!stubs_.wants_clear())
+    std::erase_if(blocks_, [](const auto& entry) { return entry.second->translations == nullptr; });
+  if (blocks_.size() < kMostBlocks / 4 * 3 && !stubs_.wants_clear()) return;
+  blocks_.clear();
+  if (stubs_.wants_clear()) stubs_.clear();
 }
 
 bool CodeCache::is_full() const {

@@ -92,8 +92,8 @@ class CodeCache {
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
 
  private:
-  static constexpr std::size_t kQuickEntries = 65536;
-  static constexpr std::size_t kMostBlocks = 1U << 17U;
+  static constexpr std::size_t kQuickEntries = 131072;
+  static constexpr std::size_t kMostBlocks = 1U << 19U;
 
   struct Quick {
     std::uint64_t linear = 0;
@@ -105,6 +105,7 @@ class CodeCache {
   const Block& look_up(std::uint64_t linear, Quick& quick, const Context& context);
   const Block& find(std::uint64_t linear);
   [[nodiscard]] bool is_full() const;
+  void make_room();
   void decode(Block& block, const Fetched& from) const;
   bool verify(Block& block, const Fetched& from) const;
   [[nodiscard]] bool is_still_at(const Block& block, std::uint64_t linear) const;

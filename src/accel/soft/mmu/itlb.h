@@ -12,7 +12,7 @@ namespace doppel::accel::soft {
 
 class Itlb {
  public:
-  static constexpr unsigned kEntries = 8192;  // few enough hot pages for two of them to seldom meet
+  static constexpr unsigned kEntries = 32768;  // few enough hot pages for two of them to seldom meet
 
   /// Zero, which is no page's number, where nothing is known. Translated code reads the place.
   [[nodiscard]] const std::uint32_t& number(MmuIndex index, std::uint64_t linear) const {
@@ -24,7 +24,7 @@ class Itlb {
     global_[at] = global;
     if (listed_[at]) return;
     listed_[at] = true;
-    used_[used_count_++] = static_cast<std::uint16_t>(at);
+    used_[used_count_++] = at;
   }
 
   void flush_all() { flush(false); }
@@ -42,7 +42,7 @@ class Itlb {
   void flush(bool keep_global) {
     unsigned kept = 0;
     for (unsigned i = 0; i < used_count_; ++i) {
-      const std::uint16_t at = used_[i];
+      const std::uint32_t at = used_[i];
       if (keep_global && global_[at] && numbers_[at] != 0) {
         used_[kept++] = at;
       } else {
@@ -56,7 +56,7 @@ class Itlb {
   std::array<std::uint32_t, kPositions> numbers_{};
   std::array<bool, kPositions> global_{};
   std::array<bool, kPositions> listed_{};  // in USED_
-  std::array<std::uint16_t, kPositions> used_{};
+  std::array<std::uint32_t, kPositions> used_{};
   unsigned used_count_ = 0;
 };
 

@@ -29,6 +29,11 @@ class CodeMemory {
   [[nodiscard]] std::byte* writable() const { return writable_; }
   [[nodiscard]] const std::byte* executable() const { return executable_; }
 
+  static constexpr std::size_t kHugePage = std::size_t{2} << 20U;  // bytes
+  /// Asks for a huge page from offset AT on, a multiple of one's size: much code needs fewer of the host's TLB entries
+  /// then. A host that has none to spare does nothing.
+  void use_huge_page(std::size_t at) const;
+
   /// Forgets everything. No thread may be inside, and none may get there again.
   void clear();
 

@@ -16,4 +16,8 @@ void unmap_low(void* place, std::size_t size) noexcept {
   ::munmap(place, size);
 }
 
+void clear_low(void* place, std::size_t size) noexcept {
+  ::madvise(place, size, MADV_DONTNEED);
+}
+
 }  // namespace doppel::accel::soft

@@ -12,6 +12,8 @@ namespace doppel::accel::soft {
 /// Zeroed pages; below 2 GiB if there is room, which is_low() tells. Throws std::bad_alloc.
 [[nodiscard]] void* map_low(std::size_t size);
 void unmap_low(void* place, std::size_t size) noexcept;
+/// Zeroed pages again, and none of the host's memory used for them.
+void clear_low(void* place, std::size_t size) noexcept;
 
 template <class T>
 struct LowDelete {
@@ -32,6 +34,12 @@ template <class T, class... Arguments>
     unmap_low(place, sizeof(T));
     throw;
   }
+}
+
+/// Of an object from make_low() that is all zeros to begin with.
+template <class T>
+void clear_low(T& object) noexcept {
+  clear_low(&object, sizeof object);
 }
 
 template <class T>

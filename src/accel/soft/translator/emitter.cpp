@@ -157,10 +157,12 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCacheSet* jump_ca
   translation.entry = position();
   falls_through_ = true;
   part_ = part_begin_ = 0;
+  translation.instructions.reserve(plan.instructions.size());
   for (std::size_t i = 0; i < plan.instructions.size(); ++i) instruction(i);
   if (falls_through_) link_to(plan.instructions.back().next_rip());
   translation.falls_through = falls_through_;
   translation.end = position();
+  translation.links.shrink_to_fit();
   cursors.hot = getSize();
   setSize(cursors.cold);
   stubs();
@@ -260,7 +262,7 @@ void Emitter::Generator::stubs() {
       default: Xbyak::CodeGenerator::jmp(gate_.exit_guard); break;
     }
     patch(fixup.site, stub);
-    if (fixup.kind == ExitKind::kLink) translation_->link.at(fixup.id & low_mask(Translation::kLinkBits)).stub = stub;
+    if (fixup.kind == ExitKind::kLink) translation_->links.at(fixup.id & low_mask(Translation::kLinkBits)).stub = stub;
   }
 }
 
@@ -434,8 +436,8 @@ void Emitter::Generator::poll() {
 
 void Emitter::Generator::link_to(std::uint64_t target) {
   db(0xe9);
-  const unsigned n = translation_->links++;
-  translation_->link.at(n) = {.target = target, .site = position(), .number = static_cast<std::uint8_t>(number_)};
+  const auto n = static_cast<std::uint32_t>(translation_->links.size());
+  translation_->links.push_back({.target = target, .site = position(), .number = static_cast<std::uint8_t>(number_)});
   jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, false);
 }
 
@@ -452,8 +454,8 @@ void Emitter::Generator::jump_if() {
   poll_if_backward(target);
   db(0x0f);
   db(0x80 | (planned_->zydis.opcode & 0xf));
-  const unsigned n = translation_->links++;
-  translation_->link.at(n) = {.target = target, .site = position(), .number = static_cast<std::uint8_t>(number_)};
+  const auto n = static_cast<std::uint32_t>(translation_->links.size());
+  translation_->links.push_back({.target = target, .site = position(), .number = static_cast<std::uint8_t>(number_)});
   jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, false);
   if (planned_->goes_on) return;
   link_to(planned_->next_rip());

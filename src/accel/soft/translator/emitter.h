@@ -21,7 +21,7 @@ struct JumpCacheEntry {
   std::uint64_t code = 0;             // address to jump to
 };
 using JumpCacheSet = std::array<JumpCacheEntry, 2>;  // the latest comes first
-inline constexpr std::size_t kJumpCacheSets = 16384;
+inline constexpr std::size_t kJumpCacheSets = 65536;
 
 /// The set of a linear address in a jump cache; translated code computes the same.
 [[nodiscard]] std::size_t jump_cache_index(std::uint64_t linear);

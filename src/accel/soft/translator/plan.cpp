@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bitset>
-#include <utility>
+#include <ranges>
 
 #include "accel/soft/interpreter/native_stub.h"
 #include "accel/soft/interpreter/operation.h"
@@ -106,12 +106,8 @@ class Planner {
   void give_up() {
     out_.action = Action::kInterpret;
     out_.registers = {};
-    reads_ = ~std::uint64_t{0};
-    kills_ = 0;
-  }
-  /// Flags needed before, if AFTER are needed after.
-  [[nodiscard]] std::uint64_t needed_before(std::uint64_t after) const {
-    return ((after & ~kills_) | reads_) & x86::rflags::kArithmetic;
+    out_.flags_read = ~std::uint64_t{0};
+    out_.flags_killed = 0;
   }
 
  private:
@@ -147,8 +143,6 @@ class Planner {
   bool x87_ = false;
   bool mask_ = false;
   bool high_byte_ = false;
-  std::uint64_t reads_ = ~std::uint64_t{0};  // of one that is interpreted
-  std::uint64_t kills_ = 0;
 };
 
 Action Planner::choose() {
@@ -315,12 +309,12 @@ void Planner::find_adjustment() {
 }
 
 void Planner::find_flags() {
-  reads_ = 0;
+  out_.flags_read = 0;
   if (out_.zydis.cpu_flags == nullptr) return;
   const ZydisAccessedFlags& flags = *out_.zydis.cpu_flags;
-  reads_ = flags.tested;
-  kills_ = flags.modified | flags.set_0 | flags.set_1 | flags.undefined;
-  if (may_leave_flags(out_, operands_)) kills_ = 0;
+  out_.flags_read = flags.tested;
+  out_.flags_killed = flags.modified | flags.set_0 | flags.set_1 | flags.undefined;
+  if (may_leave_flags(out_, operands_)) out_.flags_killed = 0;
 }
 
 }  // namespace
@@ -343,10 +337,11 @@ namespace {
 /// Puts a plan together, block by block.
 class BlockPlanner {
  public:
-  BlockPlanner(const Decoder& decoder, const CodeKind& kind) : decoder_(decoder) {
+  BlockPlanner(const Decoder& decoder, const CodeKind& kind, BlockPlan& plan) : decoder_(decoder), plan_(plan) {
     plan_.kind = kind;
-    plan_.instructions.reserve(kMostInstructions);  // planners refer to them
-    planners_.reserve(kMostInstructions);
+    plan_.parts.clear();
+    plan_.instructions.clear();
+    plan_.registers = {};
   }
   [[nodiscard]] bool has_room_for(const Block& block) const {
     return plan_.parts.size() < kMostParts && plan_.instructions.size() + block.size <= kMostInstructions;
@@ -355,14 +350,13 @@ class BlockPlanner {
   [[nodiscard]] std::optional<std::uint64_t> next() const;
   /// What was added last goes on with the next.
   void go_on() { plan_.instructions.back().goes_on = true; }
-  BlockPlan finish(bool shared);
+  void finish(bool shared);
 
  private:
   void plan_instruction(PlannedInstruction& planned);
 
   const Decoder& decoder_;
-  BlockPlan plan_;
-  std::vector<Planner> planners_;
+  BlockPlan& plan_;
   std::vector<std::uint64_t> begins_;  // linear addresses of the parts
 };
 
@@ -383,7 +377,7 @@ void BlockPlanner::add(const Block& block, std::uint64_t linear) {
 
 /// PLANNED stays to be interpreted if its bytes are no instruction.
 void BlockPlanner::plan_instruction(PlannedInstruction& planned) {
-  Planner& planner = planners_.emplace_back(plan_.kind, *planned.instruction, planned);
+  Planner planner(plan_.kind, *planned.instruction, planned);
   const CodeKind& kind = plan_.kind;
   std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
   if (!decoder_.accepts(planned.bytes, kind.mode(), *planned.instruction, planned.zydis, operands)) return;
@@ -409,22 +403,21 @@ std::optional<std::uint64_t> BlockPlanner::next() const {
   return same_page && std::ranges::find(begins_, next) == begins_.end() ? std::optional(next) : std::nullopt;
 }
 
-BlockPlan BlockPlanner::finish(bool shared) {
+void BlockPlanner::finish(bool shared) {
   std::uint64_t needed = x86::rflags::kArithmetic;
-  for (std::size_t i = planners_.size(); i-- > 0;) {
-    PlannedInstruction& planned = plan_.instructions[i];
+  for (PlannedInstruction& planned : std::views::reverse(plan_.instructions)) {
     if (planned.action == Action::kJumpIf) needed = x86::rflags::kArithmetic;  // nothing is known of where it leads
-    planned.flags_before = needed = planners_[i].needed_before(needed);
+    needed = ((needed & ~planned.flags_killed) | planned.flags_read) & x86::rflags::kArithmetic;
+    planned.flags_before = needed;
   }
   if (shared) group_accesses(plan_);
-  return std::move(plan_);
 }
 
 }  // namespace
 
-BlockPlan plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear,
-                      const FindBlock& find, bool shared) {
-  BlockPlanner planner(decoder, kind);
+void plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear,
+                 const FindBlock& find, bool shared, BlockPlan& plan) {
+  BlockPlanner planner(decoder, kind, plan);
   planner.add(block, linear);
   for (auto next = planner.next(); next && !block.crosses; next = planner.next()) {
     const Block* const found = find(*next);
@@ -432,7 +425,7 @@ BlockPlan plan_blocks(const Decoder& decoder, const Block& block, const CodeKind
     planner.go_on();
     planner.add(*found, *next);
   }
-  return planner.finish(shared);
+  planner.finish(shared);
 }
 
 }  // namespace doppel::accel::soft

@@ -125,6 +125,8 @@ struct PlannedInstruction {
   bool goes_on = false;            // a branch, and behind it comes what it leads to, or what follows if it is not taken
   SpilledUse used;                 // as operands, not in an address
   SpilledUse written;
+  std::uint64_t flags_read = ~std::uint64_t{0};  // all, unless it is known
+  std::uint64_t flags_killed = 0;
   std::uint64_t flags_before = 0;   // RFLAGS bits that somebody may still read when this instruction begins
   MachineCode rewritten;            // BYTES as 64-bit code, if they are none
   ZydisDecodedInstruction zydis{};  // of code()
@@ -151,9 +153,9 @@ inline constexpr unsigned kMostLinks = kMostParts + 1;
 
 /// Finds the block at a linear address of the same page; null: there is none to be had.
 using FindBlock = std::function<const Block*(std::uint64_t linear)>;
-/// BLOCK, of code of KIND, at the linear address LINEAR, and what FIND has to add. Refers to them.
-/// SHARED: accesses may share lookups.
-BlockPlan plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear,
-                      const FindBlock& find, bool shared = true);
+/// A plan of BLOCK, of code of KIND, at the linear address LINEAR, and what FIND has to add. Refers to them.
+/// SHARED: accesses may share lookups. What is in PLAN is replaced.
+void plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear,
+                 const FindBlock& find, bool shared, BlockPlan& plan);
 
 }  // namespace doppel::accel::soft

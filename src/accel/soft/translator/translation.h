@@ -1,7 +1,6 @@
 // A translated block and the places in it that others refer to. Positions are offsets in the code memory.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -57,8 +56,7 @@ struct Translation {
   std::uint32_t entry = 0;
   std::uint32_t end = 0;
   std::vector<Instruction> instructions;
-  std::array<Link, kMostLinks> link;
-  unsigned links = 0;
+  std::vector<Link> links;
   bool falls_through = true;  // behind the last instruction
 
   [[nodiscard]] const Block& block() const { return *parts.front(); }

@@ -15,17 +15,9 @@
 
 namespace doppel::accel::soft {
 
-/// What code reaches by absolute addresses, besides the CPU.
+/// What code reaches by absolute addresses, besides the CPU and jump caches.
 struct Translator::Tables {
-  struct JumpCache {
-    std::array<JumpCacheSet, kJumpCacheSets> sets;
-    bool used = false;
-  };
   GateState state;
-  std::array<std::array<JumpCache, kExtendedRegisterSets>, kMmuIndexes> jump_cache;
-  JumpCache& jump_cache_of(const TranslationKey& key) {
-    return jump_cache[static_cast<unsigned>(key.mmu_index)][key.registers.number()];
-  }
 };
 
 /// What x87 remembers of its last instruction (SDM 1 8.1.8).
@@ -164,12 +156,18 @@ std::uint64_t Translator::address_of(std::uint32_t position) const {
   return reinterpret_cast<std::uint64_t>(memory_.executable()) + position;
 }
 
+/// Null: there is no room left below 2 GiB.
+Translator::JumpCache* Translator::jump_cache_of(const TranslationKey& key) {
+  LowPointer<JumpCache>& place = jump_caches_[static_cast<unsigned>(key.mmu_index)][key.registers.number()];
+  if (place == nullptr) place = make_low<JumpCache>();
+  return is_low(*place) ? place.get() : nullptr;
+}
+
 JumpCacheSet& Translator::jump_cache_set(const TranslationKey& key) {
-  return tables_->jump_cache_of(key).sets[jump_cache_index(key.linear)];
+  return (*jump_cache_of(key))[jump_cache_index(key.linear)];
 }
 
 void Translator::enter_in_jump_cache(const Translation& translation) {
-  tables_->jump_cache_of(translation.key).used = true;
   JumpCacheSet& set = jump_cache_set(translation.key);
   const JumpCacheEntry entry{.inverted_linear = ~translation.key.linear, .code = address_of(translation.guarded_entry)};
   if (set[0].inverted_linear != entry.inverted_linear) set[1] = set[0];
@@ -215,8 +213,8 @@ bool Translator::run(const Block& block) {
   if (translation->crosses()) note_page(linear + x86::kPageSize, translation->second_page_number);
   if (!options_.may_chain_to || options_.may_chain_to(linear)) {
     enter_in_jump_cache(*translation);
-    if (from != nullptr && from->link[link_number_].target == linear)
-      link(*from, from->link[link_number_], *translation);
+    if (from != nullptr && from->links[link_number_].target == linear)
+      link(*from, from->links[link_number_], *translation);
   }
   ++statistics_.entries;
   enter(translation->entry);
@@ -244,7 +242,7 @@ void Translator::enter(std::uint32_t position) {
         ++statistics_.link_exits;
         link_from_ = translations_[state.exit_id >> Translation::kLinkBits].get();
         link_number_ = state.exit_id & low_mask(Translation::kLinkBits);
-        cpu_.rip = link_from_->link[link_number_].target;
+        cpu_.rip = link_from_->links[link_number_].target;
         return;
       }
       case ExitKind::kGuard:
@@ -350,7 +348,7 @@ CodeExit Translator::where_left() const {
     }
     case ExitKind::kLink: {
       const Translation& in = *translations_[state.exit_id >> Translation::kLinkBits];
-      const Link& link = in.link.at(state.exit_id & low_mask(Translation::kLinkBits));
+      const Link& link = in.links.at(state.exit_id & low_mask(Translation::kLinkBits));
       return {.in = &in, .number = link.number + std::size_t{1}, .rip = link.target, .branched = true};
     }
     case ExitKind::kGuard: {
@@ -450,13 +448,14 @@ Translation* Translator::find_or_make(const Block& block) {
   constexpr std::size_t kMostPerBlock = 16;
   if (owned.list.size() >= kMostPerBlock) owned.clear();
   constexpr unsigned kOftenBroken = 2;
-  const BlockPlan made = plan(block, owned.broken >= kOftenBroken, owned.shares_lookups);
+  plan(block, owned.broken >= kOftenBroken, owned.shares_lookups);
   if (!owned.registers) owned.registers.emplace();
-  owned.registers->add(made.registers);
+  owned.registers->add(plan_.registers);
   if (!provide(*owned.registers)) return nullptr;
   key.registers = tables_->state.registers;
+  if (jump_cache_of(key) == nullptr) return nullptr;
   if (Translation* const found = find(owned, key); found != nullptr) return found;
-  return make(key, made);
+  return make(key, plan_);
 }
 
 /// The translation of KEY, unless it was cut off for good: because its page changed and only its first part's bytes are
@@ -474,17 +473,16 @@ Translation* Translator::find(const Owned& owned, const TranslationKey& key) {
   return nullptr;
 }
 
-/// BLOCK, which RIP is at, and unless it shall stay ALONE what comes behind it.
-BlockPlan Translator::plan(const Block& block, bool alone, bool shared) {
+/// Makes PLAN_ of BLOCK, which RIP is at, and unless it shall stay ALONE of what comes behind it.
+void Translator::plan(const Block& block, bool alone, bool shared) {
   const auto find = [&](std::uint64_t linear) -> const Block* {
     const bool apart = alone || options_.one_instruction || (options_.may_chain_to && !options_.may_chain_to(linear));
     return apart ? nullptr : cache_.nearby(linear);
   };
-  BlockPlan plan = plan_blocks(cache_.decoder(), block, *kind_, cpu_.rip, find, shared);
+  plan_blocks(cache_.decoder(), block, *kind_, cpu_.rip, find, shared, plan_);
   // Others may have had their turn while blocks were looked for.
   const auto is_current = [](const Block* part) { return part->is_current(); };
-  if (plan.parts.size() == 1 || std::ranges::all_of(plan.parts, is_current)) return plan;
-  return this->plan(block, true, shared);
+  if (plan_.parts.size() > 1 && !std::ranges::all_of(plan_.parts, is_current)) plan(block, true, shared);
 }
 
 Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) {
@@ -512,7 +510,9 @@ Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) 
     translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
   }
   const Emitter::Cursors before = cursors_;
-  emitter_->emit(plan, tables_->jump_cache_of(key).sets.data(), cursors_, translation);
+  emitter_->emit(plan, jump_cache_of(key)->data(), cursors_, translation);
+  if (before.hot / CodeMemory::kHugePage != cursors_.hot / CodeMemory::kHugePage)
+    memory_.use_huge_page(before.hot / CodeMemory::kHugePage * CodeMemory::kHugePage);
   by_code_.emplace(translation.end, &translation);
   ++statistics_.translations;
   statistics_.instructions += plan.instructions.size();
@@ -575,10 +575,8 @@ void Translator::flush() {
 }
 
 void Translator::clear_jump_caches(MmuIndex index) {
-  for (auto& cache : tables_->jump_cache[static_cast<unsigned>(index)]) {
-    if (!std::exchange(cache.used, false)) continue;
-    cache.sets.fill({});
-  }
+  for (LowPointer<JumpCache>& cache : jump_caches_[static_cast<unsigned>(index)])
+    if (cache != nullptr) clear_low(*cache);
 }
 
 // --- Reachability ---
@@ -610,12 +608,12 @@ void Translator::detach(Translation& translation) {
   delist(translation.gpa, translation);
   if (translation.crosses()) delist(translation.second_gpa, translation);
   for (Translation* from : std::exchange(translation.incoming, {}))
-    for (unsigned n = 0; n < from->links; ++n)
-      if (from->link[n].to == &translation) {
-        from->link[n].to = nullptr;
-        emitter_->patch(from->link[n].site, from->link[n].stub);
+    for (Link& link : from->links)
+      if (link.to == &translation) {
+        link.to = nullptr;
+        emitter_->patch(link.site, link.stub);
       }
-  for (unsigned n = 0; n < translation.links; ++n) unlink(translation.link[n]);
+  for (Link& link : translation.links) unlink(link);
   for (JumpCacheEntry& entry : jump_cache_set(translation.key))
     if (entry.inverted_linear == ~translation.key.linear) entry = {};
   if (link_from_ == &translation) link_from_ = nullptr;
@@ -626,7 +624,7 @@ void Translator::unlink(Link& link) {
   emitter_->patch(link.site, link.stub);
   Translation* const to = std::exchange(link.to, nullptr);
   const auto is_source = [&](const Translation* from) {
-    return std::ranges::any_of(from->link, [&](const Link& other) { return &other == &link; });
+    return std::ranges::any_of(from->links, [&](const Link& other) { return &other == &link; });
   };
   const auto found = std::ranges::find_if(to->incoming, is_source);
   if (found == to->incoming.end()) return;

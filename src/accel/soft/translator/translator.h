@@ -92,7 +92,7 @@ class Translator final : public TranslatedCode {
   Translation* make(const TranslationKey& key, const BlockPlan& plan);
   void tell_observers(const BlockPlan& plan, const Translation& translation, std::size_t cold);
   [[nodiscard]] HostCode code(std::size_t begin, std::size_t end) const;
-  BlockPlan plan(const Block& block, bool alone, bool shared);
+  void plan(const Block& block, bool alone, bool shared);
   Owned& translations_of(const Block& block);
   std::uint32_t page_number(std::uint64_t linear, std::uint64_t gpa);
   [[nodiscard]] bool provide(const ExtendedRegisters& registers);
@@ -109,6 +109,8 @@ class Translator final : public TranslatedCode {
   void link(Translation& from, Link& link, Translation& to);
   void drop_changed_pages();
   void discard(Translation& translation);
+  using JumpCache = std::array<JumpCacheSet, kJumpCacheSets>;
+  [[nodiscard]] JumpCache* jump_cache_of(const TranslationKey& key);
   [[nodiscard]] JumpCacheSet& jump_cache_set(const TranslationKey& key);
   void enter_in_jump_cache(const Translation& translation);
 
@@ -137,6 +139,7 @@ class Translator final : public TranslatedCode {
   std::size_t gate_size_ = 0;
   std::unique_ptr<Emitter> emitter_;
   Emitter::Cursors cursors_;
+  BlockPlan plan_;  // at work
   GeneratedCode generated_;
 
   std::vector<std::unique_ptr<Translation>> translations_;  // by id; null: free
@@ -152,6 +155,7 @@ class Translator final : public TranslatedCode {
   std::array<ExtendedRegisters, kMmuIndexes> registers_{};  // to begin with
   /// What begin() found, which stays so: null, nothing that can be translated.
   std::optional<CodeKind> kind_;
+  std::array<std::array<LowPointer<JumpCache>, kExtendedRegisterSets>, kMmuIndexes> jump_caches_;  // null: not used yet
   std::array<CodeKind, kMmuIndexes> jump_cache_kind_{};  // of the code that they lead to
   std::uint64_t last_cr3_ = 0;
   std::uint64_t seen_code_changes_ = 0;
