@@ -25,6 +25,10 @@ class TlbTest : public testing::Test {
     TlbEntry& entry = tlb().entry(index, linear);
     entry.read_tag = entry.write_tag = linear;
   }
+  void insert_keyed(std::uint64_t linear, std::uint8_t key) {
+    tlb().insert(kUser, {.linear = linear, .gpa = linear, .rights = {.read = true}, .protection_key = key});
+    tlb().entry(kUser, linear).read_tag = linear;
+  }
   [[nodiscard]] bool knows(MmuIndex index, std::uint64_t linear) {
     const TlbEntry& entry = tlb().entry(index, linear);
     const bool tagged = entry.read_tag == linear;
@@ -185,6 +189,26 @@ TEST_F(TlbTest, RandomOperationsForgetNothingTheyShouldNot) {
     if (step % 500 == 0) check();
   }
   check();
+}
+
+TEST_F(TlbTest, ForgetsPagesWhoseProtectionKeyMeansSomethingElse) {
+  insert_keyed(5 * kPage, 0);
+  insert_keyed(6 * kPage, 3);
+  tlb().flush_keys(1U << 2U);
+  EXPECT_TRUE(knows(kUser, 6 * kPage));
+  tlb().flush_keys(1U << 2U | 1U << 3U);
+  EXPECT_FALSE(knows(kUser, 6 * kPage));
+  insert_keyed(5 * kPage, 0);
+  tlb().flush_keys(1U << 3U);
+  EXPECT_TRUE(knows(kUser, 5 * kPage));
+}
+
+TEST_F(TlbTest, FindsTheLinearAddressOfHostMemory) {
+  insert(kUser, 5 * kPage, 9 * kPage);
+  tlb().entry(kUser, 5 * kPage).host = 0x7000'0000;
+  EXPECT_EQ(tlb().linear_of(kUser, 0x7000'0123), 5 * kPage + 0x123);
+  EXPECT_EQ(tlb().linear_of(kSupervisor, 0x7000'0123), std::nullopt);
+  EXPECT_EQ(tlb().linear_of(kUser, 0x7000'1123), std::nullopt);
 }
 
 }  // namespace

@@ -15,11 +15,6 @@
 
 namespace doppel::accel::soft {
 
-/// What code reaches by absolute addresses, besides the CPU and jump caches.
-struct Translator::Tables {
-  GateState state;
-};
-
 /// What x87 remembers of its last instruction (SDM 1 8.1.8).
 struct Translator::X87Pointers {
   std::uint16_t fop = 0;
@@ -127,17 +122,17 @@ Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, CodeCache& cach
   if (!is_low(cpu)) return fail(ErrorKind::kUnsupported, "there is no room below 2 GiB");
   DOPPEL_ASSIGN(CodeMemory memory, CodeMemory::create(options.code_size));
   std::unique_ptr<Translator> translator(new Translator(cpu, cache, options, std::move(memory)));
-  if (!is_low(*translator->tables_)) return fail(ErrorKind::kUnsupported, "there is no room below 2 GiB");
+  if (!is_low(*translator->state_)) return fail(ErrorKind::kUnsupported, "there is no room below 2 GiB");
   return translator;
 }
 
 Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& options, CodeMemory memory)
-    : cpu_(cpu), cache_(cache), options_(options), memory_(std::move(memory)), tables_(make_low<Tables>()) {
+    : cpu_(cpu), cache_(cache), options_(options), memory_(std::move(memory)), state_(make_low<GateState>()) {
   install_host_fault_handlers();
-  tables_->state.tlb_index_mask = std::uint64_t{Tlb::kEntries - 1} << 12U;
-  tables_->state.jump_cache_mask = kJumpCacheSets - 1;
-  gate_size_ = align_up(generate_gate(memory_.writable(), cpu_, tables_->state, gate_), std::size_t{64});
-  emitter_ = std::make_unique<Emitter>(memory_.writable(), memory_.capacity(), cpu_, tables_->state, gate_);
+  state_->tlb_index_mask = std::uint64_t{Tlb::kEntries - 1} << 12U;
+  state_->jump_cache_mask = kJumpCacheSets - 1;
+  gate_size_ = align_up(generate_gate(memory_.writable(), cpu_, *state_, gate_), std::size_t{64});
+  emitter_ = std::make_unique<Emitter>(memory_.writable(), memory_.capacity(), cpu_, *state_, gate_);
   generated_.begin = reinterpret_cast<std::uintptr_t>(memory_.executable());
   generated_.end = generated_.begin + memory_.capacity();
   generated_.resume =
@@ -184,7 +179,7 @@ void Translator::begin() {
   registers_[static_cast<unsigned>(MmuIndex::kSupervisorAc)] = {};
   if (std::exchange(last_cr3_, cpu_.cr3) != cpu_.cr3) registers_[static_cast<unsigned>(MmuIndex::kUser)] = {};
   const ExtendedRegisters& registers = registers_[static_cast<unsigned>(cpu_.mmu_index)];
-  tables_->state.registers = is_available(cpu_, registers) ? registers : ExtendedRegisters{};
+  state_->registers = is_available(cpu_, registers) ? registers : ExtendedRegisters{};
   kind_ = kind_of_code(cpu_);
   if (!kind_ || jump_cache_kind_[static_cast<unsigned>(cpu_.mmu_index)] == *kind_) return;
   clear_jump_caches(cpu_.mmu_index);
@@ -193,7 +188,7 @@ void Translator::begin() {
 
 /// Has REGISTERS, too, in the host's from now on. False: the operating system does not let them be used.
 bool Translator::provide(const ExtendedRegisters& registers) {
-  ExtendedRegisters& loaded = tables_->state.registers;
+  ExtendedRegisters& loaded = state_->registers;
   if (loaded.include(registers)) return true;
   if (!is_available(cpu_, registers)) return false;
   loaded.add(registers);
@@ -231,7 +226,7 @@ void Translator::note_page(std::uint64_t linear, std::uint32_t number) {
 
 /// From POSITION until there is something that only the run loop can do.
 void Translator::enter(std::uint32_t position) {
-  const GateState& state = tables_->state;
+  const GateState& state = *state_;
   while (true) {
     if (verifier_ == nullptr)
       pass(position);
@@ -313,7 +308,7 @@ bool Translator::look_up_group(const Instruction& instruction, const Translation
 
 /// Into translated code and out of it.
 void Translator::pass(std::uint32_t position) {
-  GateState& state = tables_->state;
+  GateState& state = *state_;
   state.entry = address_of(position);
   state.flags = alu::ax_of(cpu_);
   pass_gate();
@@ -339,7 +334,7 @@ bool Translator::pass_verified(std::uint32_t position) {
 
 /// Behind pass().
 CodeExit Translator::where_left() const {
-  const GateState& state = tables_->state;
+  const GateState& state = *state_;
   switch (state.exit_kind) {
     case ExitKind::kInterpret: {
       const Translation& in = *translations_[state.exit_id >> Translation::kInstructionBits];
@@ -370,7 +365,7 @@ void Translator::pass_gate() {
   host_fault_slot.generated = &generated_;
   call_gate();
   host_fault_slot.generated = nullptr;
-  if (tables_->state.registers.x87) find_x87_pointers(pointers);
+  if (state_->registers.x87) find_x87_pointers(pointers);
 }
 
 // A sanitizer that checks functions' types would look for the gate's in front of it.
@@ -438,8 +433,7 @@ Translation* Translator::find_or_make(const Block& block) {
   }
   Owned& owned = translations_of(block);
   if (owned.registers && !provide(*owned.registers)) return nullptr;
-  TranslationKey key{
-      .linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = tables_->state.registers};
+  TranslationKey key{.linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = state_->registers};
   if (Translation* const found = find(owned, key); found != nullptr) return found;
   const auto is_same_place = [&](const Translation* translation) { return translation->key.linear == linear; };
   if (owned.registers && std::ranges::none_of(owned.list, is_same_place) &&
@@ -452,7 +446,7 @@ Translation* Translator::find_or_make(const Block& block) {
   if (!owned.registers) owned.registers.emplace();
   owned.registers->add(plan_.registers);
   if (!provide(*owned.registers)) return nullptr;
-  key.registers = tables_->state.registers;
+  key.registers = state_->registers;
   if (jump_cache_of(key) == nullptr) return nullptr;
   if (Translation* const found = find(owned, key); found != nullptr) return found;
   return make(key, plan_);

@@ -57,7 +57,6 @@ class Translator final : public TranslatedCode {
   [[nodiscard]] std::span<std::byte> code() const { return {memory_.writable(), memory_.capacity()}; }
 
  private:
-  struct Tables;
   class Owned;
   struct X87Pointers;
 
@@ -134,7 +133,7 @@ class Translator final : public TranslatedCode {
   CodeCache& cache_;
   const TranslationOptions options_;
   CodeMemory memory_;
-  LowPointer<Tables> tables_;
+  LowPointer<GateState> state_;
   GateCode gate_;
   std::size_t gate_size_ = 0;
   std::unique_ptr<Emitter> emitter_;

@@ -270,6 +270,34 @@ TEST(TranslatorOptionsTest, AnUnchainedTargetComesByTheRunLoop) {
   EXPECT_LT(pair.statistics().entries, 110U);
 }
 
+TEST_F(TranslatorTest, SwitchesInterruptsOnAndOff) {
+  pair.set_gpr(kRsp, tiny::kStackTop);
+  // mov ecx, 50; L: cli; pushf; pop rax; sti; pushf; pop rdx; dec ecx; jnz L; hlt
+  pair.run({0xb9, 0x32, 0, 0, 0, 0xfa, 0x9c, 0x58, 0xfb, 0x9c, 0x5a, 0xff, 0xc9, 0x75, 0xf6, kHlt});
+  EXPECT_EQ(pair.cpu().gpr[kRax] & rflags::kIf, 0U);
+  EXPECT_NE(pair.cpu().gpr[kRdx] & rflags::kIf, 0U);
+  EXPECT_LT(pair.statistics().interpreted, 20U);
+}
+
+TEST_F(TranslatorTest, LeavesWhereInterruptsAreEnabledThatSomebodyWaitsFor) {
+  for (TestCpu* test : pair.both()) {
+    test->cpu.rflags &= ~rflags::kIf;
+    test->cpu.irq_window_wanted = true;
+  }
+  // mov ecx, 5; L: dec ecx; jnz L; sti; nop; nop; hlt
+  pair.run({0xb9, 5, 0, 0, 0, 0xff, 0xc9, 0x75, 0xfc, 0xfb, 0x90, 0x90, kHlt});
+  EXPECT_EQ(pair.cpu().rip, tiny::kCode + 11);
+}
+
+TEST_F(TranslatorTest, ForgetsBlocksInARowWithAnyOfThem) {
+  pair.set_gpr(kRbx, tiny::kCode);
+  // mov ecx, 20; L: test ecx, ecx; jz M; inc byte [rbx+18]; dec ecx; jmp P; M: hlt; P: add al, 1; jmp L. It is the
+  // number in ADD that INC changes.
+  pair.run({0xb9, 20,   0,    0,    0,    0x85, 0xc9, 0x74, 0x07, 0xfe, 0x43,
+            0x12, 0xff, 0xc9, 0xeb, 0x01, kHlt, 0x04, 0x01, 0xeb, 0xf0});
+  EXPECT_EQ(pair.cpu().gpr[kRax] & 0xff, 230U);  // 2 + 3 + ... + 21
+}
+
 // --- Random instructions ---
 
 unsigned iterations() {
