@@ -103,7 +103,9 @@ void TranslationLog::show_code(const FreshTranslation& fresh) const {
   append(text, "guard", fresh.hot.part(0, translation.entry - begin));
   std::uint32_t end = translation.entry;
   for (const Translation::Instruction& instruction : translation.instructions) {
-    append(text, fmt::format("guest addr 0x{:016x}", translation.key.linear + static_cast<std::uint64_t>(std::int64_t{instruction.offset})),
+    append(text,
+           fmt::format("guest addr 0x{:016x}",
+                       translation.key.linear + static_cast<std::uint64_t>(std::int64_t{instruction.offset})),
            fresh.hot.part(instruction.begin - begin, instruction.end - begin));
     end = instruction.end;
   }
