@@ -61,7 +61,7 @@ CodeCache::CodeCache(Cpu& cpu, NativeStubs& stubs) : cpu_(cpu), stubs_(stubs) {
 void CodeCache::reset() {
   decoder_ = std::make_unique<Decoder>(cpu_.features, stubs_);
   blocks_.clear();
-  quick_.fill({});
+  std::ranges::fill(quick_, Quick{});
 }
 
 CodeCache::Context CodeCache::context() const {
@@ -128,7 +128,7 @@ const Block& CodeCache::find(std::uint64_t linear) {
 
 /// Of blocks, goes what is seldom run, or everything.
 void CodeCache::make_room() {
-  quick_.fill({});
+  std::ranges::fill(quick_, Quick{});
   if (!stubs_.wants_clear())
     std::erase_if(blocks_, [](const auto& entry) { return entry.second->translations == nullptr; });
   if (blocks_.size() < kMostBlocks / 4 * 3 && !stubs_.wants_clear()) return;

@@ -115,7 +115,7 @@ class CodeCache {
   NativeStubs& stubs_;
   std::unique_ptr<Decoder> decoder_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Block>> blocks_;  // by gpa and mode
-  std::array<Quick, kQuickEntries> quick_;
+  std::vector<Quick> quick_ = std::vector<Quick>(kQuickEntries);
   Statistics statistics_;
   std::size_t longest_block_ = 64;  // instructions
 };

@@ -11,6 +11,7 @@
 #include "accel/soft/interpreter/core_state.h"
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/interpreter/interpreter.h"
+#include "accel/soft/runtime/low_memory.h"
 #include "accel/tiny_guest.h"
 #include "x86/features.h"
 
@@ -88,7 +89,8 @@ class TestCpu {
   Machine machine_;
 
  public:
-  Cpu cpu{machine_};
+  const LowPointer<Cpu> cpu_owner = make_low<Cpu>(machine_);  // too large for the stack
+  Cpu& cpu = *cpu_owner;
   Interpreter interpreter{cpu};
 };
 

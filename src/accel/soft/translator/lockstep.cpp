@@ -90,7 +90,7 @@ bool same(const GuestRegisters& a, const GuestRegisters& b, const Ignored& ignor
   return std::ranges::equal(a.gpr, b.gpr, same_gpr) && a.rip == b.rip &&
          ((a.rflags ^ b.rflags) & ~ignored.rflags) == 0 && ((a.fpu.mxcsr() ^ b.fpu.mxcsr()) & ~ignored.mxcsr) == 0 &&
          std::memcmp(&a.fpu.vector, &b.fpu.vector, sizeof a.fpu.vector) == 0 && a.fpu.mask == b.fpu.mask &&
-         same_x87(a.fpu, b.fpu);
+         (ignored.x87 || same_x87(a.fpu, b.fpu));
 }
 
 void Journal::add(const Place& place) {
@@ -129,6 +129,7 @@ std::vector<ComparedValue> compared_registers(const GuestRegisters& before, cons
   for (std::size_t n = 0; n < expected.vector.size(); ++n)
     values.bytes(fmt::format("zmm{}", n), was.vector.at(n), expected.vector.at(n), actual.vector.at(n));
   for (const LegacyField& field : kLegacyFields) {
+    if (ignored.x87) break;
     const auto part = [&](const FpuState& fpu) { return std::span(fpu.legacy).subspan(field.offset, field.size); };
     values.bytes(field.name, part(was), part(expected), part(actual));
   }

@@ -30,6 +30,7 @@ struct Ignored {
   std::uint64_t gpr = 0;
   std::uint64_t rflags = 0;
   std::uint32_t mxcsr = 0;
+  bool x87 = false;  // an MMX instruction that faults may have made x87's registers MMX's already
 };
 
 /// Not compared are x87's instruction and operand pointers.

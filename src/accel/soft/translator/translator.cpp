@@ -255,7 +255,8 @@ void Translator::enter(std::uint32_t position) {
     const bool goes_on = number + 1 < translation.instructions.size() || translation.falls_through;
     const std::uint64_t rip = translation.rip(number);
     const std::uint32_t changes = cpu_.tlb.changes();
-    if (place.member.leads) {
+    // In lockstep the TLB knows the page already, if it is to be known.
+    if (place.member.leads && verifier_ == nullptr) {
       if (look_up_group(instruction, place, rip)) {
         if (cpu_.attention.requested()) return;
         position = place.begin;

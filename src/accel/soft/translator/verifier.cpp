@@ -147,7 +147,8 @@ bool Verifier::compare(const Task& task) {
   if (end_ != rehearsal_.end || !rehearsal_.completed) replay(task, end_);
   ignored_ = {.gpr = ~task.translation.key.kind.address_mask(),
               .rflags = x86::rflags::kArithmetic & ~flags_read_behind(task),
-              .mxcsr = exit_.faulted ? kMxcsrExceptions : 0};
+              .mxcsr = exit_.faulted ? kMxcsrExceptions : 0,
+              .x87 = exit_.faulted};
   return same(interpreted_, translated_, ignored_) && interpreted_memory_ == translated_memory_;
 }
 
