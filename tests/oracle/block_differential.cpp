@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <memory>
@@ -19,6 +18,7 @@
 
 #include "accel/soft/runtime/host_fault.h"
 #include "accel/soft/runtime/low_memory.h"
+#include "base/text.h"
 #include "block_generator.h"
 #include "block_guest.h"
 #include "comparison.h"
@@ -245,8 +245,9 @@ bool parse(int argc, char** argv, Options& options) {
     const auto number = std::ranges::find(kNumbers, std::string_view(argv[i]), &Number::name);
     if (number == kNumbers.end() || i + 1 >= argc) return false;
     const std::string_view value = argv[i + 1];
-    if (std::from_chars(value.data(), value.data() + value.size(), options.*number->field).ec != std::errc{})
-      return false;
+    const auto parsed = doppel::parse_number(value);
+    if (!parsed) return false;
+    options.*number->field = *parsed;
   }
   return options.cases != 0 || options.seconds != 0;
 }

@@ -87,10 +87,7 @@ void BlockGuest::write_page_tables() {
   const auto put = [&](std::uint64_t table, std::uint64_t index, std::uint64_t value) {
     std::memcpy(ram_ + table + index * 8, &value, sizeof value);
   };
-  for (unsigned level = 0; level < 3; ++level) {
-    const std::uint64_t table = kPml4 + level * layout::kPage;
-    put(table, layout::kBase >> (39U - 9 * level) & 0x1ff, (table + layout::kPage) | kUserEntry);
-  }
+  write_upper_tables(ram_, kPml4, kUserEntry);
   put(kPageDirectory, 0, kKernelLarge);
   const auto put_pages = [&](std::uint64_t first, std::uint64_t size, std::uint64_t rights) {
     for (std::uint64_t address = first; address < first + size; address += layout::kPage)
@@ -111,16 +108,8 @@ void BlockGuest::start(std::uint64_t fs_base, std::uint64_t gs_base) {
   x86::CpuState state;
   save_core_state(cpu_, state, x86::StateParts::kAll);
   tiny::set_start_state(state, tiny::Mode::kUser64, layout::kCode);
-  state.rflags = x86::rflags::kFixed | x86::rflags::kIf;
-  state.cr0 |= x86::cr0::kAm;
-  state.cr3 = kPml4;
-  state.cr4 |= x86::cr4::kOsxsave | x86::cr4::kUmip;
+  take_host_environment(state, kPml4, fs_base, gs_base);
   state.efer |= x86::efer::kNxe;
-  state.xcr0 = host_xcr0();
-  state.tr.limit = 0x63;  // no I/O permission bitmap
-  state.segment[x86::kFs].base = fs_base;
-  state.segment[x86::kGs].base = gs_base;
-  take_host_selectors(state);
   load_core_state(cpu_, state, x86::StateParts::kAll);
   cpu_.xcr0 = state.xcr0;
   cpu_.cpuid = x86::host_cpuid_table();

@@ -63,10 +63,7 @@ void GuestRunner::write_page_tables() {
   const auto put = [&](std::uint64_t table, std::uint64_t index, std::uint64_t value) {
     std::memcpy(ram_ + table + index * 8, &value, sizeof value);
   };
-  for (unsigned level = 0; level < 3; ++level) {
-    const std::uint64_t table = kPml4 + level * layout::kPage;
-    put(table, layout::kBase >> (39U - 9 * level) & 0x1ff, (table + layout::kPage) | kEntry);
-  }
+  write_upper_tables(ram_, kPml4, kEntry);
   for (std::uint64_t offset = 0; offset < layout::kDataSize; offset += layout::kPage) {
     const std::uint64_t address = layout::kData + offset;
     put(kPageTable, address >> 12U & 0x1ff, address | kEntry);
@@ -77,15 +74,7 @@ void GuestRunner::start(std::uint64_t fs_base, std::uint64_t gs_base) {
   x86::CpuState state;
   save_core_state(cpu_, state, x86::StateParts::kAll);
   accel::tiny::set_start_state(state, accel::tiny::Mode::kUser64, layout::kCode);
-  state.rflags = x86::rflags::kFixed | x86::rflags::kIf;
-  state.cr0 |= x86::cr0::kAm;
-  state.cr3 = kPml4;
-  state.cr4 |= x86::cr4::kOsxsave | x86::cr4::kUmip;
-  state.xcr0 = host_xcr0();
-  state.tr.limit = 0x63;  // no I/O permission bitmap
-  state.segment[x86::kFs].base = fs_base;
-  state.segment[x86::kGs].base = gs_base;
-  take_host_selectors(state);
+  take_host_environment(state, kPml4, fs_base, gs_base);
   load_core_state(cpu_, state, x86::StateParts::kAll);
   cpu_.xcr0 = state.xcr0;
   cpu_.cpuid = x86::host_cpuid_table();

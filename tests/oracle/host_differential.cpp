@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstring>
@@ -17,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/text.h"
 #include "comparison.h"
 #include "guest_runner.h"
 #include "instruction_forms.h"
@@ -252,8 +252,9 @@ bool parse(int argc, char** argv, Options& options) {
     }
     const auto number = std::ranges::find(kNumbers, name, &Number::name);
     if (number == kNumbers.end()) return false;
-    if (std::from_chars(value.data(), value.data() + value.size(), options.*number->field).ec != std::errc{})
-      return false;
+    const auto parsed = doppel::parse_number(value);
+    if (!parsed) return false;
+    options.*number->field = *parsed;
   }
   return true;
 }

@@ -55,10 +55,7 @@ class Relocator {
     return std::ranges::any_of(visible(), [&](const auto& operand) { return operand.encoding == encoding; });
   }
   [[nodiscard]] bool is_stack_pointer(ZydisOperandEncoding encoding) const;
-  [[nodiscard]] bool has_general_register() const;
-  [[nodiscard]] bool w_matters() const {
-    return is_long() || !(has_general_register() || contains(kWideIn64BitCodeAlone, zydis_.mnemonic));
-  }
+  [[nodiscard]] bool w_matters() const { return is_long() || !has_w_for_64_bits(decoded_); }
   /// The four bits of VVVV as they stand in the prefix: inverted.
   [[nodiscard]] unsigned vvvv(unsigned encoded) const {
     if (is_stack_pointer(ZYDIS_OPERAND_ENCODING_NDSNDD)) return ~unsigned{registers_.stack_pointer} & 0xf;
@@ -82,12 +79,6 @@ bool Relocator::is_stack_pointer(ZydisOperandEncoding encoding) const {
   return std::ranges::any_of(visible(), [&](const ZydisDecodedOperand& operand) {
     return operand.encoding == encoding && operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
            general_number(operand.reg.value) == x86::kRsp;
-  });
-}
-
-bool Relocator::has_general_register() const {
-  return std::ranges::any_of(visible(), [](const ZydisDecodedOperand& operand) {
-    return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && general_number(operand.reg.value) >= 0;
   });
 }
 
@@ -173,6 +164,14 @@ MachineCode Relocator::run() {
 }
 
 }  // namespace
+
+bool has_w_for_64_bits(const Decoded& decoded) {
+  const auto visible = decoded.operands.first(decoded.zydis.operand_count_visible);
+  const bool general = std::ranges::any_of(visible, [](const ZydisDecodedOperand& operand) {
+    return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && general_number(operand.reg.value) >= 0;
+  });
+  return general || contains(kWideIn64BitCodeAlone, decoded.zydis.mnemonic);
+}
 
 MachineCode relocate(const Decoded& decoded, const std::uint8_t* bytes, const StubRegisters& registers) {
   return Relocator(decoded, bytes, registers).run();

@@ -62,6 +62,9 @@ struct MachineCode {
   [[nodiscard]] std::span<const std::uint8_t> span() const { return std::span(bytes).first(size); }
 };
 
+/// Is VEX.W or EVEX.W without a meaning for DECODED outside of 64-bit code, where it means 64 bits?
+bool has_w_for_64_bits(const Decoded& decoded);
+
 /// DECODED, whose bytes are BYTES, as 64-bit code with its memory operand at [REGISTERS.memory].
 MachineCode relocate(const Decoded& decoded, const std::uint8_t* bytes, const StubRegisters& registers);
 

@@ -15,15 +15,6 @@ namespace {
 constexpr std::size_t kAlignment = 16;  // bytes, of each piece
 constexpr std::size_t kLead = 16;       // stay unused: a sanitizer looks in front of the functions that are called
 
-/// Code was changed through another linear address than it is executed at (SDM 3A 8.1.3).
-void serialize() {
-  unsigned eax = 0;
-  unsigned ebx = 0;
-  unsigned ecx = 0;
-  unsigned edx = 0;
-  __cpuid(0, eax, ebx, ecx, edx);
-}
-
 /// SIZE bytes of address space that begin where a huge page may.
 void* reserve_aligned(std::size_t size) {
   constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -39,6 +30,14 @@ void* reserve_aligned(std::size_t size) {
 }
 
 }  // namespace
+
+void serialize_code() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  __cpuid(0, eax, ebx, ecx, edx);
+}
 
 Result<CodeMemory> CodeMemory::create(std::size_t capacity) {
   CodeMemory memory;
@@ -78,7 +77,7 @@ void CodeMemory::use_huge_page(std::size_t at) const {
 
 void CodeMemory::clear() {
   used_ = 0;
-  serialize();
+  serialize_code();
 }
 
 }  // namespace doppel::accel::soft

@@ -10,6 +10,9 @@
 
 namespace doppel::accel::soft {
 
+/// Behind a change of code through another linear address than it is executed at (SDM 3A 8.1.3).
+void serialize_code();
+
 /// Handed out from the bottom up and taken back all at once. One thread at a time.
 class CodeMemory {
  public:

@@ -96,6 +96,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void probe_jump_cache();
   void jump_through_cache();
   void store_word(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch);
+  void store_word(const Xbyak::RegExp& place, const Xbyak::Reg64& value);
   void load_word(const Xbyak::Reg64& reg, const Xbyak::RegExp& place);
   void add_to_stack_pointer(std::int64_t bytes);
   void load_address(const Xbyak::Reg64& reg, const Xbyak::RegExp& sum);
@@ -308,11 +309,9 @@ void Emitter::Generator::push_operand() {
   } else if (reg >= kR14) {
     const Xbyak::Reg64 value = take_temporary(place);
     mov(value, qword[at(cpu_.gpr[reg])]);
-    mov(qword[place], value);
-  } else if (is_long()) {
-    mov(qword[place], Xbyak::Reg64(static_cast<int>(reg)));
+    store_word(place, value);
   } else {
-    mov(dword[place], Xbyak::Reg32(static_cast<int>(reg)));
+    store_word(place, Xbyak::Reg64(static_cast<int>(reg)));
   }
   add_to_stack_pointer(-word());
 }
@@ -324,10 +323,7 @@ void Emitter::Generator::push_memory() {
   look_up(Access::kWrite, word(), entries().host);
   lea(r14, ptr[r14 + r15]);
   mov(r15, qword[at(state_.target)]);
-  if (is_long())
-    mov(qword[r14], r15);
-  else
-    mov(dword[r14], r15d);
+  store_word(Xbyak::RegExp(r14), r15);
   add_to_stack_pointer(-word());
 }
 
@@ -346,10 +342,7 @@ void Emitter::Generator::push_flags() {
   Xbyak::RegExp place = find_stack();
   const Xbyak::Reg64 value = take_temporary(place);
   mov(value, qword[at(state_.target)]);
-  if (is_long())
-    mov(qword[place], value);
-  else
-    mov(dword[place], value.cvt32());
+  store_word(place, value);
   add_to_stack_pointer(-word());
 }
 
@@ -398,6 +391,13 @@ void Emitter::Generator::leave() {
   load_word(r14, find_stack());
   load_address(rsp, Xbyak::RegExp(rbp) + word());
   mov(rbp, r14);
+}
+
+void Emitter::Generator::store_word(const Xbyak::RegExp& place, const Xbyak::Reg64& value) {
+  if (is_long())
+    mov(qword[place], value);
+  else
+    mov(dword[place], value.cvt32());
 }
 
 /// REG becomes the word at PLACE, on the host.

@@ -7,25 +7,6 @@ namespace doppel::accel::soft {
 
 namespace {
 
-/// Forms without a general register whose W means 64 bits in 64-bit code and nothing elsewhere.
-constexpr std::array kWideIn64BitCodeAlone = {
-    ZYDIS_MNEMONIC_VMOVD,     ZYDIS_MNEMONIC_VPINSRD,    ZYDIS_MNEMONIC_VPEXTRD,    ZYDIS_MNEMONIC_VCVTSI2SS,
-    ZYDIS_MNEMONIC_VCVTSI2SD, ZYDIS_MNEMONIC_VCVTUSI2SS, ZYDIS_MNEMONIC_VCVTUSI2SD,
-};
-
-bool is_general(const ZydisDecodedOperand& operand) {
-  if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
-  const ZydisRegisterClass kind = ZydisRegisterGetClass(operand.reg.value);
-  return kind >= ZYDIS_REGCLASS_GPR8 && kind <= ZYDIS_REGCLASS_GPR64;
-}
-
-/// Is W nothing there, and the operands' size here?
-bool loses_w(const Decoded& decoded) {
-  const auto visible = decoded.operands.first(decoded.zydis.operand_count_visible);
-  return std::ranges::any_of(visible, is_general) ||
-         std::ranges::find(kWideIn64BitCodeAlone, decoded.zydis.mnemonic) != kWideIn64BitCodeAlone.end();
-}
-
 bool names_register_in_immediate(const Decoded& decoded) {
   return std::ranges::any_of(decoded.operands, [](const ZydisDecodedOperand& operand) {
     return operand.encoding == ZYDIS_OPERAND_ENCODING_IS4;
@@ -44,14 +25,14 @@ void clear_extensions(const Decoded& decoded, MachineCode& code) {
       last |= 0x80;  // R
     else
       vex[1] |= 0xe0;  // R, X and B
-    if (!is_short && loses_w(decoded)) last &= static_cast<std::uint8_t>(~kW);
+    if (!is_short && has_w_for_64_bits(decoded)) last &= static_cast<std::uint8_t>(~kW);
     last |= kVvvvHigh;
     if (names_register_in_immediate(decoded)) code.bytes.at(code.size - 1U) &= 0x7f;
     return;
   }
   std::uint8_t* const evex = code.bytes.data() + decoded.zydis.raw.evex.offset;
   evex[1] |= 0xf0;  // R, X, B and R'
-  if (loses_w(decoded)) evex[2] &= static_cast<std::uint8_t>(~kW);
+  if (has_w_for_64_bits(decoded)) evex[2] &= static_cast<std::uint8_t>(~kW);
   evex[2] |= kVvvvHigh;
   evex[3] |= 0x08;  // V'
 }

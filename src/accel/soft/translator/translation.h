@@ -83,6 +83,7 @@ struct Translation {
   // Ids that code hands out at its exits.
   static constexpr unsigned kInstructionBits = 6;
   static constexpr unsigned kLinkBits = 3;
+  static_assert(kMostInstructions <= 1U << kInstructionBits && kMostLinks <= 1U << kLinkBits);
 };
 
 }  // namespace doppel::accel::soft

@@ -362,11 +362,12 @@ CodeExit Translator::where_faulted() const {
 }
 
 void Translator::pass_gate() {
-  const X87Pointers pointers = X87Pointers::of(cpu_.fpu);
+  const bool x87 = state_->registers.x87;
+  const X87Pointers pointers = x87 ? X87Pointers::of(cpu_.fpu) : X87Pointers{};
   host_fault_slot.generated = &generated_;
   call_gate();
   host_fault_slot.generated = nullptr;
-  if (state_->registers.x87) find_x87_pointers(pointers);
+  if (x87) find_x87_pointers(pointers);
 }
 
 // A sanitizer that checks functions' types would look for the gate's in front of it.
@@ -387,8 +388,8 @@ void Translator::find_x87_pointers(const X87Pointers& before) {
   const Instruction& instruction = place.instruction();
   X87Pointers now{.fop = instruction.stub->fop, .fip = place.rip(), .fdp = before.fdp};
   cpu_.fpu.fcs = cpu_.segment[x86::kCs].selector;
-  if (const auto operand = cpu_.tlb.linear_of(cpu_.mmu_index, host.fdp);
-      operand && instruction.stub->memory_size != 0) {
+  const bool has_operand = instruction.stub->memory_size != 0;
+  if (const auto operand = has_operand ? cpu_.tlb.linear_of(cpu_.mmu_index, host.fdp) : std::nullopt; operand) {
     now.fdp = *operand - cpu_.view[instruction.segment].base;
     cpu_.fpu.fds = cpu_.segment[instruction.segment].selector;
   }
@@ -455,15 +456,14 @@ Translation* Translator::find_or_make(const Block& block) {
 
 /// The translation of KEY, unless it was cut off for good: because its page changed and only its first part's bytes are
 /// known to be what they were, or because of its shared lookups.
-Translation* Translator::find(const Owned& owned, const TranslationKey& key) {
+Translation* Translator::find(Owned& owned, const TranslationKey& key) {
   const auto found = std::ranges::find_if(owned.list, [&](const Translation* each) { return each->key == key; });
   if (found == owned.list.end()) return nullptr;
   Translation* const translation = *found;
-  Owned& owner = translations_of(translation->block());
-  const bool shares = owner.shares_lookups || translation->failed_lookups == 0;
+  const bool shares = owned.shares_lookups || translation->failed_lookups == 0;
   if (translation->reachable || (translation->parts.size() == 1 && shares)) return translation;
-  if (shares) ++owner.broken;
-  std::erase(owner.list, translation);
+  if (shares) ++owned.broken;
+  owned.list.erase(found);
   discard(*translation);
   return nullptr;
 }

@@ -87,7 +87,7 @@ class Translator final : public TranslatedCode {
 
   // Finding and making.
   Translation* find_or_make(const Block& block);
-  Translation* find(const Owned& owned, const TranslationKey& key);
+  Translation* find(Owned& owned, const TranslationKey& key);
   Translation* make(const TranslationKey& key, const BlockPlan& plan);
   void tell_observers(const BlockPlan& plan, const Translation& translation, std::size_t cold);
   [[nodiscard]] HostCode code(std::size_t begin, std::size_t end) const;

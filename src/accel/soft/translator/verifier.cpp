@@ -1,7 +1,5 @@
 #include "accel/soft/translator/verifier.h"
 
-#include <cpuid.h>
-
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -29,15 +27,6 @@ std::uint64_t undefined_after(const ZydisDecodedInstruction& zydis, std::uint64_
   return undefined | flags.undefined;
 }
 
-/// Code that was changed by another address than it is fetched by is fetched anew behind this (SDM 3A 9.1.3).
-void serialize() {
-  unsigned eax = 0;
-  unsigned ebx = 0;
-  unsigned ecx = 0;
-  unsigned edx = 0;
-  __cpuid(0, eax, ebx, ecx, edx);
-}
-
 }  // namespace
 
 /// Has translated code leave before an instruction, as if that were to be interpreted. Between instructions R14 is
@@ -54,11 +43,11 @@ class Verifier::Breakpoint {
     std::memcpy(bytes.data() + 2, &id, sizeof id);
     std::memcpy(bytes.data() + 7, &distance, sizeof distance);
     std::memcpy(place_, bytes.data(), bytes.size());
-    serialize();
+    serialize_code();
   }
   ~Breakpoint() {
     std::memcpy(place_, saved_.data(), saved_.size());
-    serialize();
+    serialize_code();
   }
   Breakpoint(const Breakpoint&) = delete;
   Breakpoint& operator=(const Breakpoint&) = delete;
