@@ -50,7 +50,7 @@ struct TlbInfo {
 
 class Tlb {
  public:
-  static constexpr unsigned kEntries = 8192;  // few enough hot pages for two of them to seldom meet
+  static constexpr unsigned kEntries = 16384;  // few enough hot pages for two of them to seldom meet
 
   Tlb();
 
@@ -103,14 +103,14 @@ class Tlb {
   // Which entries are in use, so that a flush costs what was used and not what there is. An entry that was global once
   // and is no more may stand in both lists.
   struct List {
-    std::array<std::uint16_t, std::size_t{kMmuIndexes} * kEntries> positions;
+    std::array<std::uint32_t, std::size_t{kMmuIndexes} * kEntries> positions;
     std::array<bool, std::size_t{kMmuIndexes} * kEntries> holds{};
     unsigned count = 0;
 
     void add(unsigned position) {
       if (holds[position]) return;
       holds[position] = true;
-      positions[count++] = static_cast<std::uint16_t>(position);
+      positions[count++] = position;
     }
   };
 

@@ -20,10 +20,13 @@ class GateGenerator : public Xbyak::CodeGenerator {
   void run(GateCode& code) {
     code.enter = getCurr();
     enter();
-    code.exit_interpret = exit(ExitKind::kInterpret);
-    code.exit_link = exit(ExitKind::kLink);
-    code.exit_guard = exit(ExitKind::kGuard);
-    code.exit_fault = exit(ExitKind::kFault);
+    for (const ExitKind kind : {ExitKind::kInterpret, ExitKind::kLink, ExitKind::kGuard, ExitKind::kFault}) {
+      GateExit& exit = code.exits.at(static_cast<std::size_t>(kind));
+      exit.flags_in_register = leave(kind, save_flags_);
+      exit.flags_saved = leave(kind, leave_);
+    }
+    L(save_flags_);
+    save_flags();
     L(leave_);
     leave();
   }
@@ -46,19 +49,28 @@ class GateGenerator : public Xbyak::CodeGenerator {
   }
 
   /// R14D is the id.
-  const std::uint8_t* exit(ExitKind kind) {
+  const std::uint8_t* leave(ExitKind kind, const Xbyak::Label& by) {
     const std::uint8_t* const start = getCurr();
     mov(dword[at(state_.exit_kind)], static_cast<std::uint32_t>(kind));
-    jmp(leave_, T_NEAR);
+    if (kind == ExitKind::kFault) {
+      movzx(r14d, word[at(state_.flags)]);
+      mov(word[at(state_.flags_before_fault)], r14w);
+    }
+    jmp(by, T_NEAR);
     return start;
+  }
+
+  void save_flags() {
+    mov(r15, rax);
+    seto(al);
+    lahf();
+    mov(word[at(state_.flags)], ax);
+    mov(rax, r15);
   }
 
   void leave() {
     mov(dword[at(state_.exit_id)], r14d);
     for (unsigned n = 0; n < kFirstSpilled; ++n) mov(qword[at(cpu_.gpr[n])], Xbyak::Reg64(static_cast<int>(n)));
-    seto(al);
-    lahf();
-    mov(word[at(state_.flags)], ax);
     mov(rsp, qword[at(state_.host_rsp)]);
     exchange_registers(&GateGenerator::store_registers);
     for (const Xbyak::Reg64& saved : {r15, r14, r13, r12, rbp, rbx}) pop(saved);
@@ -165,6 +177,7 @@ class GateGenerator : public Xbyak::CodeGenerator {
 
   const Cpu& cpu_;
   const GateState& state_;
+  Xbyak::Label save_flags_;
   Xbyak::Label leave_;
 };
 

@@ -1,8 +1,9 @@
 // The way into translated code and out of it again: what both sides keep for each other, and the code between them.
 //
 // Inside, host registers hold the guest's of the same number but for R14 and R15, which stay in Cpu's register file and
-// whose host registers are temporaries; RFLAGS holds the guest's arithmetic flags, and DF is clear. There is no host
-// stack: RSP is the guest's. Vector registers, MXCSR and x87's registers are the guest's if REGISTERS says so.
+// whose host registers are temporaries; RFLAGS or GateState holds the guest's arithmetic flags, and DF is clear. There
+// is no host stack: RSP is the guest's. Vector registers, MXCSR and x87's registers are the guest's if REGISTERS says
+// so.
 #pragma once
 
 #include <array>
@@ -22,13 +23,16 @@ enum class ExitKind : std::uint32_t {
   kFault,      // the host raised an exception, at host_fault_slot's instruction; no id
 };
 
+inline constexpr unsigned kExitKinds = 4;
+
 /// Translated code finds it at an absolute 32-bit address (low_memory.h).
 struct GateState {
   std::uint64_t exit_id = 0;
   ExitKind exit_kind = ExitKind::kInterpret;
-  std::uint16_t flags = 0;  // as LAHF and SETO leave them in AX
+  std::uint16_t flags = 0;  // as LAHF and SETO leave them in AX; inside, where they are saved
   ExtendedRegisters registers;
   std::uint32_t host_mxcsr = 0;
+  std::uint16_t flags_before_fault = 0;  // what FLAGS were, behind kFault
   std::uint64_t host_rsp = 0;
   std::uint64_t entry = 0;
   // Used in the course of one instruction.
@@ -41,19 +45,22 @@ struct GateState {
   // Masks for PEXT, which works without flags.
   std::uint64_t tlb_index_mask = 0;
   std::uint64_t page_mask = ~std::uint64_t{0xfff};
-  std::uint64_t jump_cache_mask = 0;
   std::uint64_t arithmetic_flags = x86::rflags::kArithmetic;
   std::uint64_t other_flags = ~(x86::rflags::kArithmetic | x86::rflags::kRf | x86::rflags::kVm);  // that PUSHF shows
   std::uint64_t all_but_if = ~x86::rflags::kIf;
 };
 
+/// Out of translated code: with the flags in the host's register, or already saved.
+struct GateExit {
+  const std::uint8_t* flags_in_register = nullptr;
+  const std::uint8_t* flags_saved = nullptr;
+};
+
 /// Addresses of the gate's code, as translated code reaches them: in the writable mapping.
 struct GateCode {
-  const std::uint8_t* enter = nullptr;  // a function, called with nothing but GateState
-  const std::uint8_t* exit_interpret = nullptr;
-  const std::uint8_t* exit_link = nullptr;
-  const std::uint8_t* exit_guard = nullptr;
-  const std::uint8_t* exit_fault = nullptr;
+  const std::uint8_t* enter = nullptr;     // a function, called with nothing but GateState
+  std::array<GateExit, kExitKinds> exits;  // by ExitKind
+  [[nodiscard]] const std::uint8_t* fault() const { return exits.back().flags_in_register; }
 };
 
 /// Generates the gate of CPU and STATE, both below 2 GiB, at WRITABLE. Returns how many bytes it took, at most

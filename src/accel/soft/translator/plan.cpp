@@ -108,6 +108,7 @@ class Planner {
     out_.registers = {};
     out_.flags_read = ~std::uint64_t{0};
     out_.flags_killed = 0;
+    out_.touches_flags = true;
   }
 
  private:
@@ -310,10 +311,12 @@ void Planner::find_adjustment() {
 
 void Planner::find_flags() {
   out_.flags_read = 0;
+  out_.touches_flags = false;
   if (out_.zydis.cpu_flags == nullptr) return;
   const ZydisAccessedFlags& flags = *out_.zydis.cpu_flags;
   out_.flags_read = flags.tested;
   out_.flags_killed = flags.modified | flags.set_0 | flags.set_1 | flags.undefined;
+  out_.touches_flags = ((out_.flags_read | out_.flags_killed) & x86::rflags::kArithmetic) != 0;
   if (may_leave_flags(out_, operands_)) out_.flags_killed = 0;
 }
 
@@ -354,6 +357,7 @@ class BlockPlanner {
 
  private:
   void plan_instruction(PlannedInstruction& planned);
+  void find_flags_homes();
 
   const Decoder& decoder_;
   BlockPlan& plan_;
@@ -411,6 +415,43 @@ void BlockPlanner::finish(bool shared) {
     planned.flags_before = needed;
   }
   if (shared) group_accesses(plan_);
+  find_flags_homes();
+}
+
+/// Does PLANNED's code do without the host's flags only with an effort?
+bool wants_flags_register(const PlannedInstruction& planned) {
+  switch (planned.action) {
+    case Action::kReturn:
+    case Action::kJumpIndirect:
+    case Action::kCallIndirect: return true;
+    case Action::kMemory:
+    case Action::kPush:
+    case Action::kPushMemory:
+    case Action::kPop:
+    case Action::kLeave:
+    case Action::kCall: return planned.member.group < 0 || planned.member.leads;
+    default: return false;
+  }
+}
+
+/// Flags that nobody looks at before the plan ends are saved when something else wants their register. A block that
+/// begins so finds them saved.
+void BlockPlanner::find_flags_homes() {
+  bool untouched = true;  // up to the end, or until they are overwritten
+  for (PlannedInstruction& planned : std::views::reverse(plan_.instructions)) {
+    const bool interpreted = planned.action == Action::kInterpret;  // to which both homes are the same
+    if (interpreted)
+      untouched = true;
+    else if (planned.touches_flags)
+      untouched = false;
+    planned.flags_home = untouched && planned.flags_before != 0 ? FlagsHome::kMemory : FlagsHome::kRegister;
+  }
+  bool saved = true;
+  for (PlannedInstruction& planned : plan_.instructions) {
+    saved = planned.flags_home == FlagsHome::kMemory && (saved || wants_flags_register(planned));
+    if (!saved) planned.flags_home = FlagsHome::kRegister;
+    saved |= planned.action == Action::kInterpret;
+  }
 }
 
 }  // namespace

@@ -40,6 +40,11 @@ struct ExtendedRegisters {
 };
 inline constexpr unsigned kExtendedRegisterSets = 2 * kVectorLevels;
 
+/// Where the arithmetic flags are, if anybody still reads them: behind an instruction that changes them in the host's
+/// own register, until code that goes on without looking at them saves them in GateState to have the register for
+/// itself.
+enum class FlagsHome : std::uint8_t { kRegister, kMemory };
+
 enum class Action : std::uint8_t {
   kInterpret,  // leave translated code for this instruction
   kVerbatim,   // the same bytes
@@ -127,9 +132,11 @@ struct PlannedInstruction {
   SpilledUse written;
   std::uint64_t flags_read = ~std::uint64_t{0};  // all, unless it is known
   std::uint64_t flags_killed = 0;
-  std::uint64_t flags_before = 0;   // RFLAGS bits that somebody may still read when this instruction begins
-  MachineCode rewritten;            // BYTES as 64-bit code, if they are none
-  ZydisDecodedInstruction zydis{};  // of code()
+  bool touches_flags = true;                    // reads or changes some
+  std::uint64_t flags_before = 0;               // RFLAGS bits that somebody may still read when this instruction begins
+  FlagsHome flags_home = FlagsHome::kRegister;  // while it is executed
+  MachineCode rewritten;                        // BYTES as 64-bit code, if they are none
+  ZydisDecodedInstruction zydis{};              // of code()
 
   [[nodiscard]] std::uint64_t next_rip() const { return rip + bytes.size(); }
   [[nodiscard]] std::span<const std::uint8_t> code() const { return rewritten.size != 0 ? rewritten.span() : bytes; }

@@ -19,7 +19,8 @@ struct Link {
   std::uint64_t target = 0;  // linear address
   std::uint32_t site = 0;    // of the jump's 32-bit displacement
   std::uint32_t stub = 0;
-  std::uint8_t number = 0;    // of the instruction that jumps
+  std::uint8_t number = 0;  // of the instruction that jumps
+  FlagsHome flags = FlagsHome::kRegister;
   Translation* to = nullptr;  // that it is linked with
 };
 
@@ -41,6 +42,7 @@ struct Translation {
     std::uint8_t number = 0;  // in the part
     Action action = Action::kInterpret;
     bool writes_memory = false;
+    FlagsHome flags_home = FlagsHome::kRegister;  // where it may fault
     GroupMember member;
     ExitSite site = ExitSite::kInterpret;
     std::uint16_t mnemonic = 0;  // ZydisMnemonic
@@ -52,7 +54,11 @@ struct Translation {
   std::uint64_t second_gpa = 0;          // and the page behind it, if the only instruction reaches into that
   std::uint32_t page_number = 0;         // in the ITLB
   std::uint32_t second_page_number = 0;  // of the page that its only instruction reaches into; 0: none
+  // Ways in: from another page, and within the page, with the flags saved or in the host's register. The gate, which
+  // has both, takes the last.
   std::uint32_t guarded_entry = 0;
+  std::uint32_t saved_flags_entry = 0;
+  std::uint32_t entry_with_flags = 0;
   std::uint32_t entry = 0;
   std::uint32_t end = 0;
   std::vector<Instruction> instructions;
@@ -72,6 +78,8 @@ struct Translation {
   [[nodiscard]] std::uint64_t rip(std::size_t n) const {
     return key.linear + static_cast<std::uint64_t>(std::int64_t{instructions[n].offset});
   }
+  /// Where the flags are when the code of instruction N begins.
+  [[nodiscard]] FlagsHome flags_home_before(std::size_t n) const { return instructions[n == 0 ? 0 : n - 1].flags_home; }
   [[nodiscard]] bool crosses() const { return second_page_number != 0; }
 
   /// Translations that were linked with this one.

@@ -130,13 +130,12 @@ Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& opt
     : cpu_(cpu), cache_(cache), options_(options), memory_(std::move(memory)), state_(make_low<GateState>()) {
   install_host_fault_handlers();
   state_->tlb_index_mask = std::uint64_t{Tlb::kEntries - 1} << 12U;
-  state_->jump_cache_mask = kJumpCacheSets - 1;
   gate_size_ = align_up(generate_gate(memory_.writable(), cpu_, *state_, gate_), std::size_t{64});
   emitter_ = std::make_unique<Emitter>(memory_.writable(), memory_.capacity(), cpu_, *state_, gate_);
   generated_.begin = reinterpret_cast<std::uintptr_t>(memory_.executable());
   generated_.end = generated_.begin + memory_.capacity();
   generated_.resume =
-      address_of(static_cast<std::uint32_t>(reinterpret_cast<const std::byte*>(gate_.exit_fault) - memory_.writable()));
+      address_of(static_cast<std::uint32_t>(reinterpret_cast<const std::byte*>(gate_.fault()) - memory_.writable()));
   cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
   if (options_.verify != 0)
     verifier_ = std::make_unique<Verifier>(cpu_, memory_, gate_, options_.verify, [this](std::uint32_t position) {
@@ -152,21 +151,15 @@ std::uint64_t Translator::address_of(std::uint32_t position) const {
 }
 
 /// Null: there is no room left below 2 GiB.
-Translator::JumpCache* Translator::jump_cache_of(const TranslationKey& key) {
+JumpCache* Translator::jump_cache_of(const TranslationKey& key) {
   LowPointer<JumpCache>& place = jump_caches_[static_cast<unsigned>(key.mmu_index)][key.registers.number()];
   if (place == nullptr) place = make_low<JumpCache>();
   return is_low(*place) ? place.get() : nullptr;
 }
 
-JumpCacheSet& Translator::jump_cache_set(const TranslationKey& key) {
-  return (*jump_cache_of(key))[jump_cache_index(key.linear)];
-}
-
 void Translator::enter_in_jump_cache(const Translation& translation) {
-  JumpCacheSet& set = jump_cache_set(translation.key);
-  const JumpCacheEntry entry{.inverted_linear = ~translation.key.linear, .code = address_of(translation.guarded_entry)};
-  if (set[0].inverted_linear != entry.inverted_linear) set[1] = set[0];
-  set[0] = entry;
+  jump_cache_of(translation.key)
+      ->insert({.linear = translation.key.linear, .code = address_of(translation.guarded_entry)});
 }
 
 // --- Running ---
@@ -313,7 +306,8 @@ void Translator::pass(std::uint32_t position) {
   state.entry = address_of(position);
   state.flags = alu::ax_of(cpu_);
   pass_gate();
-  alu::set_flags(cpu_, state.flags);
+  const bool saved = state.exit_kind == ExitKind::kFault && place_of(host_fault_slot.fault_at).has_saved_flags();
+  alu::set_flags(cpu_, saved ? state.flags_before_fault : state.flags);
 }
 
 /// The same in lockstep. False: there is a difference, and the guest stops.
@@ -505,7 +499,7 @@ Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) 
     translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
   }
   const Emitter::Cursors before = cursors_;
-  emitter_->emit(plan, jump_cache_of(key)->data(), cursors_, translation);
+  emitter_->emit(plan, jump_cache_of(key), cursors_, translation);
   if (before.hot / CodeMemory::kHugePage != cursors_.hot / CodeMemory::kHugePage)
     memory_.use_huge_page(before.hot / CodeMemory::kHugePage * CodeMemory::kHugePage);
   by_code_.emplace(translation.end, &translation);
@@ -571,7 +565,7 @@ void Translator::flush() {
 
 void Translator::clear_jump_caches(MmuIndex index) {
   for (LowPointer<JumpCache>& cache : jump_caches_[static_cast<unsigned>(index)])
-    if (cache != nullptr) clear_low(*cache);
+    if (cache != nullptr) cache->clear();
 }
 
 // --- Reachability ---
@@ -609,8 +603,7 @@ void Translator::detach(Translation& translation) {
         emitter_->patch(link.site, link.stub);
       }
   for (Link& link : translation.links) unlink(link);
-  for (JumpCacheEntry& entry : jump_cache_set(translation.key))
-    if (entry.inverted_linear == ~translation.key.linear) entry = {};
+  jump_cache_of(translation.key)->erase(translation.key.linear);
   if (link_from_ == &translation) link_from_ = nullptr;
 }
 
@@ -634,7 +627,9 @@ void Translator::link(Translation& from, Link& link, Translation& to) {
   const bool verified = verifier_ != nullptr && !(verifier_->is_through(from) && verifier_->is_through(to));
   const bool same_page = !verified && !from.crosses() && !to.crosses() &&
                          from.key.linear >> 12U == to.key.linear >> 12U && from.page_number == to.page_number;
-  emitter_->patch(link.site, same_page ? to.entry : to.guarded_entry);
+  const bool saved = link.flags == FlagsHome::kMemory;
+  if (!same_page && !saved) return;  // its guard would lose the flags
+  emitter_->patch(link.site, !same_page ? to.guarded_entry : saved ? to.saved_flags_entry : to.entry_with_flags);
   link.to = &to;
   to.incoming.push_back(&from);
 }

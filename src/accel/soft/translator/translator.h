@@ -71,6 +71,9 @@ class Translator final : public TranslatedCode {
     std::size_t number;
     [[nodiscard]] std::uint64_t rip() const { return translation->rip(number); }
     [[nodiscard]] const Instruction& instruction() const { return translation->instruction(number); }
+    [[nodiscard]] bool has_saved_flags() const {
+      return translation->instructions[number].flags_home == FlagsHome::kMemory;
+    }
   };
   struct PageKey {
     std::uint64_t linear;
@@ -108,9 +111,7 @@ class Translator final : public TranslatedCode {
   void link(Translation& from, Link& link, Translation& to);
   void drop_changed_pages();
   void discard(Translation& translation);
-  using JumpCache = std::array<JumpCacheSet, kJumpCacheSets>;
   [[nodiscard]] JumpCache* jump_cache_of(const TranslationKey& key);
-  [[nodiscard]] JumpCacheSet& jump_cache_set(const TranslationKey& key);
   void enter_in_jump_cache(const Translation& translation);
 
   // Running.

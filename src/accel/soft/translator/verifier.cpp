@@ -37,8 +37,11 @@ class Verifier::Breakpoint {
       : place_(code.writable() + translation.instructions[number].begin) {
     std::memcpy(saved_.data(), place_, saved_.size());
     const std::uint32_t id = translation.id << Translation::kInstructionBits | static_cast<std::uint32_t>(number);
+    const GateExit& exits = gate.exits.at(static_cast<std::size_t>(ExitKind::kInterpret));
+    const bool saved = translation.flags_home_before(number) == FlagsHome::kMemory;
+    const std::uint8_t* const exit = saved ? exits.flags_saved : exits.flags_in_register;
     const auto distance =
-        static_cast<std::int32_t>(reinterpret_cast<const std::byte*>(gate.exit_interpret) - (place_ + saved_.size()));
+        static_cast<std::int32_t>(reinterpret_cast<const std::byte*>(exit) - (place_ + saved_.size()));
     std::array<std::uint8_t, kSize> bytes = {0x41, 0xbe, 0, 0, 0, 0, 0xe9};  // MOV R14D, id; JMP rel32
     std::memcpy(bytes.data() + 2, &id, sizeof id);
     std::memcpy(bytes.data() + 7, &distance, sizeof distance);
@@ -145,10 +148,7 @@ bool Verifier::compare(const Task& task) {
 std::uint64_t Verifier::flags_read_behind(const Task& task) const {
   const bool inside = end_ < task.known.instructions.size();
   if (inside && !exit_.branched) return task.known.instructions[end_].flags;
-  // A guard compares, unless somebody reads flags behind it.
-  const std::uint64_t read =
-      exit_.to == nullptr ? x86::rflags::kArithmetic : known_[exit_.to->id].instructions[0].flags;
-  return read & ~(inside ? task.known.instructions[end_].undefined : task.known.undefined_at_end);
+  return x86::rflags::kArithmetic & ~(inside ? task.known.instructions[end_].undefined : task.known.undefined_at_end);
 }
 
 Verifier::Rehearsal Verifier::rehearse(const Task& task) {

@@ -1,0 +1,155 @@
+// What becomes of instructions that neither branch nor need more than a lookup.
+#include "accel/soft/translator/generator.h"
+
+namespace doppel::accel::soft {
+
+void Emitter::Generator::interpret() {
+  mov(r14d, interpret_id());
+  const GateExit& exit = gate_.exits.at(static_cast<std::size_t>(ExitKind::kInterpret));
+  Xbyak::CodeGenerator::jmp(flags_ == FlagsHome::kMemory ? exit.flags_saved : exit.flags_in_register);
+}
+
+void Emitter::Generator::verbatim() {
+  if (planned_->used.r14) load_spilled(kR14);
+  if (planned_->used.r15) load_spilled(kR15);
+  // LEA's address is no operand that counts as used.
+  const Instruction& i = *planned_->instruction;
+  if (i.has_memory)
+    for (const unsigned reg : {i.base / 8U, i.index / 8U})
+      if (reg == kR14 || reg == kR15) load_spilled(reg);
+  raw(planned_->code());
+  if (planned_->written.r14) store_spilled(kR14);
+  if (planned_->written.r15) store_spilled(kR15);
+}
+
+void Emitter::Generator::memory() {
+  const HostOperand operand = find_operand();
+  if (planned_->used.r14) load_spilled(kR14);
+  if (planned_->used.r15) load_spilled(kR15);
+  raw(reencode(planned_->zydis, planned_->code(), operand).span());
+  if (planned_->written.r14) store_spilled(kR14);
+  if (planned_->written.r15) store_spilled(kR15);
+}
+
+void Emitter::Generator::push_operand() {
+  Xbyak::RegExp place = find_stack();
+  const Instruction& i = *planned_->instruction;
+  const unsigned reg = i.rm / 8;
+  if (i.rm == kZeroRegister) {
+    store_word(place, i.imm, r14);
+  } else if (reg >= kR14) {
+    const Xbyak::Reg64 value = take_temporary(place);
+    mov(value, qword[at(cpu_.gpr[reg])]);
+    store_word(place, value);
+  } else {
+    store_word(place, Xbyak::Reg64(static_cast<int>(reg)));
+  }
+  add_to_stack_pointer(-word());
+}
+
+void Emitter::Generator::push_memory() {
+  load_target();
+  mov(qword[at(state_.target)], r14);
+  load_address(r14, Xbyak::RegExp(rsp) - word());
+  look_up(Access::kWrite, word(), entries().host);
+  lea(r14, ptr[r14 + r15]);
+  mov(r15, qword[at(state_.target)]);
+  store_word(Xbyak::RegExp(r14), r15);
+  add_to_stack_pointer(-word());
+}
+
+/// RFLAGS in memory with the arithmetic flags of the host's. Only PUSHF shows them all.
+void Emitter::Generator::push_flags() {
+  mov(r14, rsp);
+  mov(esp, static_cast<std::uint32_t>(reinterpret_cast<std::size_t>(&state_.host_stack.back())));
+  pushfq();
+  pop(r15);
+  mov(rsp, r14);
+  mov(r14, qword[at(cpu_.rflags)]);
+  keep_rflags(state_.other_flags, r14);
+  keep_rflags(state_.arithmetic_flags, r15);
+  lea(r14, ptr[r14 + r15]);
+  mov(qword[at(state_.target)], r14);
+  Xbyak::RegExp place = find_stack();
+  const Xbyak::Reg64 value = take_temporary(place);
+  mov(value, qword[at(state_.target)]);
+  store_word(place, value);
+  add_to_stack_pointer(-word());
+}
+
+/// REG becomes REG & MASK, without flags.
+void Emitter::Generator::keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg) {
+  pext(reg, reg, qword[at(mask)]);
+  pdep(reg, reg, qword[at(mask)]);
+}
+
+void Emitter::Generator::disable_interrupts() {
+  mov(r14, qword[at(cpu_.rflags)]);
+  keep_rflags(state_.all_but_if, r14);
+  mov(qword[at(cpu_.rflags)], r14);
+}
+
+/// Interrupts that wait are the run loop's affair. Without one, the shadow behind STI makes no difference.
+void Emitter::Generator::enable_interrupts() {
+  Xbyak::Label none;
+  mov(qword[at(state_.rcx)], rcx);
+  movzx(ecx, byte[at(cpu_.irq_window_wanted)]);
+  jrcxz(none);
+  db(0xe9);
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), true);
+  L(none);
+  mov(rcx, qword[at(state_.rcx)]);
+  mov(r14, qword[at(cpu_.rflags)]);
+  keep_rflags(state_.all_but_if, r14);
+  lea(r14, ptr[r14 + static_cast<int>(x86::rflags::kIf)]);
+  mov(qword[at(cpu_.rflags)], r14);
+}
+
+void Emitter::Generator::pop_register() {
+  const Xbyak::RegExp place = find_stack();
+  const unsigned reg = planned_->instruction->rm / 8;
+  if (reg >= kR14) {
+    mov(r14, qword[place]);
+    mov(qword[at(cpu_.gpr[reg])], r14);
+    add_to_stack_pointer(word());
+    return;
+  }
+  load_word(Xbyak::Reg64(static_cast<int>(reg)), place);
+  if (reg != x86::kRsp) add_to_stack_pointer(word());
+}
+
+void Emitter::Generator::leave() {
+  load_word(r14, find_stack());
+  load_address(rsp, Xbyak::RegExp(rbp) + word());
+  mov(rbp, r14);
+}
+
+void Emitter::Generator::store_word(const Xbyak::RegExp& place, const Xbyak::Reg64& value) {
+  if (is_long())
+    mov(qword[place], value);
+  else
+    mov(dword[place], value.cvt32());
+}
+
+/// REG becomes the word at PLACE, on the host.
+void Emitter::Generator::load_word(const Xbyak::Reg64& reg, const Xbyak::RegExp& place) {
+  if (is_long())
+    mov(reg, qword[place]);
+  else
+    mov(reg.cvt32(), dword[place]);
+}
+
+/// REG becomes a guest's address.
+void Emitter::Generator::load_address(const Xbyak::Reg64& reg, const Xbyak::RegExp& sum) {
+  if (is_long())
+    lea(reg, ptr[sum]);
+  else
+    lea(reg.cvt32(), ptr[sum]);
+}
+
+/// Without flags.
+void Emitter::Generator::add_to_stack_pointer(std::int64_t bytes) {
+  load_address(rsp, Xbyak::RegExp(rsp) + static_cast<std::size_t>(bytes));
+}
+
+}  // namespace doppel::accel::soft

@@ -1,0 +1,197 @@
+// Memory operands and the software TLB's lookups.
+#include "accel/soft/translator/generator.h"
+
+namespace doppel::accel::soft {
+
+namespace {
+
+constexpr auto kPageSize = static_cast<std::uint32_t>(x86::kPageSize);
+
+}  // namespace
+
+/// R14 becomes the offset of the operand, had it the displacement DISP. R15 may be lost.
+void Emitter::Generator::effective_address(std::int64_t disp) {
+  const Instruction& i = *planned_->instruction;
+  const bool has_index = i.index != kZeroRegister;
+  if (i.base == kRipRegister || (i.base == kZeroRegister && !has_index)) {
+    const std::uint64_t base = i.base == kRipRegister ? planned_->next_rip() : 0;
+    mov(r14, (base + static_cast<std::uint64_t>(disp)) & kAddressMasks[i.address_size]);
+    return;
+  }
+  Xbyak::RegExp sum(static_cast<std::size_t>(disp));
+  if (i.base != kZeroRegister) {
+    unsigned base = i.base / 8;
+    if (base >= kR14) {
+      mov(r14, qword[at(cpu_.gpr[base])]);
+      base = kR14;
+    }
+    sum = Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(base))) + static_cast<std::size_t>(disp);
+  }
+  if (has_index) {
+    unsigned index = i.index / 8;
+    if (index >= kR14) {
+      mov(r15, qword[at(cpu_.gpr[index])]);
+      index = kR15;
+    }
+    sum = sum + Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(index)), 1 << i.scale);
+  }
+  if (i.address_size == 4)
+    lea(r14d, ptr[sum]);
+  else
+    lea(r14, ptr[sum]);
+}
+
+/// R14 becomes a linear address. R15 is lost.
+void Emitter::Generator::add_segment_base() {
+  if (!has_segment_base()) return;
+  mov(r15, qword[at(cpu_.view[planned_->instruction->segment].base)]);
+  load_address(r14, Xbyak::RegExp(r14) + Xbyak::RegExp(r15));
+}
+
+/// The memory operand, with the spilled registers that are data free to be loaded.
+HostOperand Emitter::Generator::find_operand() {
+  const SpilledUse& used = planned_->used;
+  if (is_member()) return find_member(used.r14, used.r15);
+  effective_address(planned_->instruction->disp);
+  add_segment_base();
+  look_up(planned_->writes_memory ? Access::kWrite : Access::kRead, planned_->memory_size, entries().host);
+  if (used.r14) {
+    lea(r15, ptr[r14 + r15]);
+    return {.base = kR15};
+  }
+  if (used.r15) {
+    lea(r14, ptr[r14 + r15]);
+    return {.base = kR14};
+  }
+  return {.base = kR14, .index = kR15};
+}
+
+/// The same of one that shares a lookup: its address as the guest has it, and the group's addend.
+HostOperand Emitter::Generator::find_member(bool needs_r14, bool needs_r15) {
+  const Instruction& i = *planned_->instruction;
+  // Sums of 32 bits are to be cut off.
+  const bool is_simple = is_long() && i.base < kR14 * 8 && i.index == kZeroRegister;
+  if (is_simple) {
+    load_addend();
+    const auto base = static_cast<std::uint8_t>(i.base / 8);
+    const auto disp = static_cast<std::int32_t>(i.disp);
+    if (!needs_r15) return {.base = base, .index = kR15, .disp = disp};
+    mov(r14, r15);
+    return {.base = base, .index = kR14, .disp = disp};
+  }
+  if (planned_->member.leads) lead();
+  effective_address(i.disp);
+  if (!is_long()) add_segment_base();
+  mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
+  if (needs_r14) {
+    lea(r15, ptr[r14 + r15]);
+    return {.base = kR15};
+  }
+  if (needs_r15) {
+    lea(r14, ptr[r14 + r15]);
+    return {.base = kR14};
+  }
+  return {.base = kR14, .index = kR15};
+}
+
+/// R15 becomes the addend of the group. R14 may be lost.
+void Emitter::Generator::load_addend() {
+  if (planned_->member.leads)
+    lead();
+  else
+    mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
+}
+
+/// Looks up all that the group accesses. R15 becomes its addend, which in 64-bit code includes the segment's base.
+void Emitter::Generator::lead() {
+  const GroupMember& member = planned_->member;
+  bool adds_base = false;
+  if (const auto stack = stack_access(planned_->action, plan_->kind)) {
+    load_address(r14, Xbyak::RegExp(Xbyak::Reg64(stack->reg)) +
+                          static_cast<std::size_t>(std::int64_t{stack->offset} + member.low));
+  } else {
+    effective_address(planned_->instruction->disp + member.low);
+    add_segment_base();
+    adds_base = is_long() && has_segment_base();
+  }
+  look_up(member.group_writes ? Access::kWrite : Access::kRead, member.span, entries().addend);
+  if (adds_base) {
+    mov(r14, qword[at(cpu_.view[planned_->instruction->segment].base)]);
+    lea(r15, ptr[r14 + r15]);
+  }
+  mov(qword[at(state_.addend.at(static_cast<std::size_t>(member.group)))], r15);
+}
+
+/// Where the word is that the action accesses.
+Xbyak::RegExp Emitter::Generator::find_stack() {
+  const StackAccess stack = this->stack();
+  const Xbyak::RegExp address =
+      Xbyak::RegExp(Xbyak::Reg64(stack.reg)) + static_cast<std::size_t>(std::int64_t{stack.offset});
+  if (is_member()) {
+    load_addend();
+    if (is_long()) return address + Xbyak::RegExp(r15);
+    load_address(r14, address);
+    return Xbyak::RegExp(r14) + Xbyak::RegExp(r15);
+  }
+  load_address(r14, address);
+  look_up(stack.writes ? Access::kWrite : Access::kRead, word(), entries().host);
+  return Xbyak::RegExp(r14) + Xbyak::RegExp(r15);
+}
+
+/// A register beside those that PLACE is made of, which may become another spelling of the same.
+Xbyak::Reg64 Emitter::Generator::take_temporary(Xbyak::RegExp& place) {
+  if (is_member() && is_long()) return r14;
+  lea(r14, ptr[place]);
+  place = Xbyak::RegExp(r14);
+  return r15;
+}
+
+// An entry is TlbEntry's 32 bytes: the index times that is cut out of the address. Its tag is the page's address, so
+// that the difference is the offset in the page on a hit, and one comparison sees to the page's end as well.
+static_assert(sizeof(TlbEntry) == 32);
+constexpr unsigned kIndexShift = 12 - 5;
+constexpr std::uint32_t kIndexMask = (Tlb::kEntries - 1) * sizeof(TlbEntry);
+
+/// Checks the SIZE bytes at the linear address R14, which becomes the offset in the page. R15 becomes the entry's
+/// RESULT, which is named as the first entry's.
+void Emitter::Generator::look_up(Access access, unsigned size, const std::uintptr_t& result) {
+  const std::uint64_t& tag = access == Access::kRead ? entries().read_tag : entries().write_tag;
+  const auto tag_address = reinterpret_cast<std::size_t>(&tag);
+  const auto result_address = reinterpret_cast<std::size_t>(&result);
+  if (needs_flags())
+    look_up_live_flags(tag_address, size, result_address);
+  else
+    look_up_dead_flags(tag_address, size, result_address);
+}
+
+void Emitter::Generator::look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result) {
+  rorx(r15d, r14d, kIndexShift);
+  and_(r15d, kIndexMask);
+  sub(r14, qword[r15 + tag]);
+  cmp(r14, kPageSize - size);
+  db(0x0f);
+  db(0x87);  // JA
+  jump_to_stub(ExitKind::kInterpret, interpret_id());
+  mov(r15, qword[r15 + result]);
+}
+
+void Emitter::Generator::look_up_live_flags(std::size_t tag, unsigned size, std::size_t result) {
+  constexpr unsigned kTimes32 = 64 - 5;  // rotating right by that
+  Xbyak::Label hit;
+  pext(r15, r14, qword[at(state_.tlb_index_mask)]);
+  rorx(r15, r15, kTimes32);
+  mov(qword[at(state_.rcx)], rcx);
+  mov(rcx, qword[r15 + tag]);
+  not_(rcx);
+  lea(r14, ptr[r14 + rcx + 1]);
+  mov(r15, qword[r15 + result]);
+  lea(rcx, ptr[r14 + (size - 1)]);
+  pext(rcx, rcx, qword[at(state_.page_mask)]);
+  jrcxz(hit);
+  db(0xe9);
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), true);
+  L(hit);
+  mov(rcx, qword[at(state_.rcx)]);
+}
+
+}  // namespace doppel::accel::soft

@@ -1,0 +1,157 @@
+// The emitter's insides: one block's code, instruction by instruction. Its members are defined by subject: emitter.cpp
+// (blocks and ways out), emit_instructions.cpp, emit_branches.cpp, emit_memory.cpp.
+#pragma once
+
+#include <xbyak/xbyak.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "accel/soft/translator/emitter.h"
+#include "accel/soft/translator/reencode.h"
+
+namespace doppel::accel::soft {
+
+inline constexpr unsigned kR14 = 14;
+inline constexpr unsigned kR15 = 15;
+
+class Emitter::Generator : public Xbyak::CodeGenerator {
+ public:
+  Generator(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate)
+      : CodeGenerator(capacity, writable), cpu_(cpu), state_(state), gate_(gate) {}
+
+  void emit(const BlockPlan& plan, const JumpCache* jump_cache, Cursors& cursors, Translation& translation);
+  void patch(std::uint32_t site, std::uint32_t target) {
+    const std::size_t at = getSize();
+    setSize(site);
+    dd(target - (site + 4));
+    setSize(at);
+  }
+
+ private:
+  enum class Access : std::uint8_t { kRead, kWrite };
+
+  /// A jump in the hot part to a stub that is yet to be emitted.
+  struct Fixup {
+    std::uint32_t site = 0;
+    ExitKind kind = ExitKind::kInterpret;
+    std::uint32_t id = 0;
+    FlagsHome flags = FlagsHome::kRegister;
+    bool reload_rcx = false;
+  };
+
+  /// A conditional branch to another page: in the cold part the flags are saved on the way.
+  struct FarBranch {
+    std::uint32_t site = 0;
+    std::size_t link = 0;
+  };
+
+  // One block.
+  void enter();
+  void guard();
+  void guard_page(std::uint64_t linear, std::uint32_t number);
+  void instruction(std::size_t number);
+  void body();
+  void stubs();
+  void late_entry();
+
+  // Where the arithmetic flags are.
+  void keep_flags_in(FlagsHome home);
+  void save_flags();
+  void restore_flags();
+
+  // Instructions.
+  void interpret();
+  void verbatim();
+  void memory();
+  void push_operand();
+  void push_memory();
+  void push_flags();
+  void disable_interrupts();
+  void enable_interrupts();
+  void keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg);
+  void pop_register();
+  void leave();
+  void jump();
+  void jump_if();
+  void jump_counter();
+  void call();
+  void return_();
+  void jump_indirect();
+  void call_indirect();
+
+  // Their parts.
+  void poll_if_backward(std::uint64_t target);
+  void poll();
+  [[nodiscard]] bool is_far(std::uint64_t target) const;
+  void effective_address(std::int64_t disp);
+  void add_segment_base();
+  void look_up(Access access, unsigned size, const std::uintptr_t& result);
+  void look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result);
+  void look_up_live_flags(std::size_t tag, unsigned size, std::size_t result);
+  HostOperand find_operand();
+  HostOperand find_member(bool needs_r14, bool needs_r15);
+  void load_addend();
+  void lead();
+  Xbyak::RegExp find_stack();
+  Xbyak::Reg64 take_temporary(Xbyak::RegExp& place);
+  void load_target();
+  void probe_jump_cache();
+  void store_word(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch);
+  void store_word(const Xbyak::RegExp& place, const Xbyak::Reg64& value);
+  void load_word(const Xbyak::Reg64& reg, const Xbyak::RegExp& place);
+  void add_to_stack_pointer(std::int64_t bytes);
+  void load_address(const Xbyak::Reg64& reg, const Xbyak::RegExp& sum);
+  void link_to(std::uint64_t target);
+  void link_here(std::uint64_t target, FlagsHome flags);
+  void jump_to_stub(ExitKind kind, std::uint32_t id, bool reload_rcx = false);
+  void raw(std::span<const std::uint8_t> bytes) {
+    for (const std::uint8_t value : bytes) db(value);
+  }
+  void load_spilled(unsigned number) { mov(Xbyak::Reg64(static_cast<int>(number)), qword[at(cpu_.gpr[number])]); }
+  void store_spilled(unsigned number) { mov(qword[at(cpu_.gpr[number])], Xbyak::Reg64(static_cast<int>(number))); }
+
+  template <class T>
+  static Xbyak::RegExp at(const T& place) {
+    return Xbyak::RegExp(reinterpret_cast<std::size_t>(&place));
+  }
+  [[nodiscard]] std::uint32_t position() const { return static_cast<std::uint32_t>(getSize()); }
+  [[nodiscard]] std::uint32_t interpret_id() const {
+    return translation_->id << Translation::kInstructionBits | static_cast<std::uint32_t>(number_);
+  }
+  [[nodiscard]] bool is_member() const { return planned_->member.group >= 0; }
+  [[nodiscard]] const TlbEntry& entries() const { return *cpu_.tlb.entries(translation_->key.mmu_index); }
+  [[nodiscard]] bool is_long() const { return plan_->kind.is_long; }
+  [[nodiscard]] std::uint8_t word() const { return plan_->kind.word(); }
+  [[nodiscard]] std::uint64_t branch_target() const {
+    return (planned_->next_rip() + planned_->instruction->imm) & plan_->kind.address_mask();
+  }
+  [[nodiscard]] StackAccess stack() const { return stack_access(planned_->action, plan_->kind).value(); }
+  [[nodiscard]] bool has_segment_base() const {
+    const x86::SegmentName segment = planned_->instruction->segment;
+    return segment == x86::kFs || segment == x86::kGs;
+  }
+  /// Must what is emitted leave the host's flags alone?
+  [[nodiscard]] bool needs_flags() const { return planned_->flags_before != 0 && flags_ == FlagsHome::kRegister; }
+
+  const Cpu& cpu_;
+  const GateState& state_;
+  const GateCode& gate_;
+
+  // The block at work.
+  const BlockPlan* plan_ = nullptr;
+  const JumpCache* jump_cache_ = nullptr;
+  Translation* translation_ = nullptr;
+  const PlannedInstruction* planned_ = nullptr;
+  std::size_t number_ = 0;  // of the instruction
+  std::size_t part_ = 0;    // that it belongs to
+  std::size_t part_begin_ = 0;
+  bool falls_through_ = true;
+  FlagsHome flags_ = FlagsHome::kRegister;
+  std::vector<Fixup> fixups_;
+  std::vector<FarBranch> far_branches_;
+};
+
+}  // namespace doppel::accel::soft
