@@ -24,9 +24,9 @@ void Emitter::Generator::poll() {
   movzx(r14d, byte[r14]);
 }
 
-/// Links between pages are made with the flags saved, as guards want it.
+/// Links between pages are made with the flags saved, as guards want it. What crosses pages is in none.
 bool Emitter::Generator::is_far(std::uint64_t target) const {
-  return target >> 12U != translation_->key.linear >> 12U;
+  return translation_->crosses() || target >> 12U != translation_->key.linear >> 12U;
 }
 
 void Emitter::Generator::link_to(std::uint64_t target) {

@@ -48,14 +48,15 @@ void Emitter::Generator::enter() {
   flags_ = first.flags_home;
 }
 
-/// For links that bring the flags to a block that wants them saved.
+/// For links that bring the flags to a block that wants them saved, or to a guard.
 void Emitter::Generator::late_entry() {
   const PlannedInstruction& first = plan_->instructions.front();
-  if (first.flags_before == 0 || first.flags_home == FlagsHome::kRegister) return;
+  const bool wants_saved = first.flags_before != 0 && first.flags_home == FlagsHome::kMemory;
+  if (!wants_saved && !translation_->crosses()) return;
   translation_->entry_with_flags = position();
   save_flags();
   db(0xe9);
-  dd(translation_->entry - (position() + 4));
+  dd((translation_->crosses() ? translation_->guarded_entry : translation_->entry) - (position() + 4));
 }
 
 /// Do the linear pages still lead where they did when the code was made? The flags are saved.

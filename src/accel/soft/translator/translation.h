@@ -54,8 +54,8 @@ struct Translation {
   std::uint64_t second_gpa = 0;          // and the page behind it, if the only instruction reaches into that
   std::uint32_t page_number = 0;         // in the ITLB
   std::uint32_t second_page_number = 0;  // of the page that its only instruction reaches into; 0: none
-  // Ways in: from another page, and within the page, with the flags saved or in the host's register. The gate, which
-  // has both, takes the last.
+  // Ways in: from another page, with the flags saved; within the page, with the flags saved or in the host's register.
+  // The gate, which has both, takes the last. What crosses pages has its guard behind the third as well.
   std::uint32_t guarded_entry = 0;
   std::uint32_t saved_flags_entry = 0;
   std::uint32_t entry_with_flags = 0;

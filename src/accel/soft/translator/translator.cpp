@@ -627,9 +627,12 @@ void Translator::link(Translation& from, Link& link, Translation& to) {
   const bool verified = verifier_ != nullptr && !(verifier_->is_through(from) && verifier_->is_through(to));
   const bool same_page = !verified && !from.crosses() && !to.crosses() &&
                          from.key.linear >> 12U == to.key.linear >> 12U && from.page_number == to.page_number;
-  const bool saved = link.flags == FlagsHome::kMemory;
-  if (!same_page && !saved) return;  // its guard would lose the flags
-  emitter_->patch(link.site, !same_page ? to.guarded_entry : saved ? to.saved_flags_entry : to.entry_with_flags);
+  if (link.flags == FlagsHome::kMemory) {
+    emitter_->patch(link.site, same_page ? to.saved_flags_entry : to.guarded_entry);
+  } else {
+    if (!same_page && !to.crosses()) return;  // its guard would lose the flags
+    emitter_->patch(link.site, to.entry_with_flags);
+  }
   link.to = &to;
   to.incoming.push_back(&from);
 }
