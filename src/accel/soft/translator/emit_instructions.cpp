@@ -70,6 +70,7 @@ void Emitter::Generator::push_flags() {
   keep_rflags(state_.arithmetic_flags, r15);
   lea(r14, ptr[r14 + r15]);
   mov(qword[at(state_.target)], r14);
+  held_ = kNoGroup;
   Xbyak::RegExp place = find_stack();
   const Xbyak::Reg64 value = take_temporary(place);
   mov(value, qword[at(state_.target)]);

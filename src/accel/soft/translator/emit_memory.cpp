@@ -35,7 +35,10 @@ void Emitter::Generator::effective_address(std::int64_t disp) {
     }
     sum = sum + Xbyak::RegExp(Xbyak::Reg64(static_cast<int>(index)), 1 << i.scale);
   }
-  if (i.address_size == 4)
+  const bool is_register = disp == 0 && !has_index && i.base != kZeroRegister && i.base / 8U < kR14;
+  if (is_register && i.address_size == 8)
+    mov(r14, Xbyak::Reg64(i.base / 8));
+  else if (i.address_size == 4)
     lea(r14d, ptr[sum]);
   else
     lea(r14, ptr[sum]);
@@ -98,8 +101,32 @@ HostOperand Emitter::Generator::find_member(bool needs_r14, bool needs_r15) {
 void Emitter::Generator::load_addend() {
   if (planned_->member.leads)
     lead();
-  else
+  else if (held_ != planned_->member.group)
     mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
+}
+
+/// Which group's addend R15 has behind the instruction, if it had that of BEFORE's.
+int Emitter::Generator::held_behind(int before) const {
+  const Instruction& i = *planned_->instruction;
+  const bool spills = planned_->used.r15 || planned_->written.r15;
+  switch (planned_->action) {
+    case Action::kVerbatim: {
+      const bool in_address = i.has_memory && (i.base / 8U == kR15 || i.index / 8U == kR15);
+      return spills || in_address ? kNoGroup : before;
+    }
+    case Action::kNothing:
+    case Action::kJump:
+    case Action::kJumpIf: return before;
+    case Action::kMemory: {
+      const bool simple = i.base < kR14 * 8 && i.index == kZeroRegister;
+      return is_long() && is_member() && simple && !spills ? planned_->member.group : kNoGroup;
+    }
+    case Action::kPush:
+    case Action::kPop:
+    case Action::kCall:
+    case Action::kLeave: return is_long() && is_member() ? planned_->member.group : kNoGroup;
+    default: return kNoGroup;
+  }
 }
 
 /// Looks up all that the group accesses. R15 becomes its addend, which in 64-bit code includes the segment's base.

@@ -24,6 +24,7 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache
   enter();
   falls_through_ = true;
   part_ = part_begin_ = 0;
+  held_ = kNoGroup;
   translation.instructions.reserve(plan.instructions.size());
   for (std::size_t i = 0; i < plan.instructions.size(); ++i) instruction(i);
   if (falls_through_) link_to(plan.instructions.back().next_rip());
@@ -40,6 +41,7 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache
 /// The guard, and the flags to where the first instruction wants them.
 void Emitter::Generator::enter() {
   const PlannedInstruction& first = plan_->instructions.front();
+  dd(translation_->id);
   translation_->guarded_entry = position();
   guard();
   translation_->saved_flags_entry = position();
@@ -81,7 +83,9 @@ void Emitter::Generator::instruction(std::size_t number) {
   const bool loaded = number != 0 && plan_->instructions[number - 1].action == Action::kInterpret;  // by the gate
   if (planned_->flags_before != 0 && !loaded) keep_flags_in(planned_->flags_home);
   flags_ = planned_->flags_home;
+  const int held = held_;
   body();
+  held_ = held_behind(held);
   translation_->instructions.push_back({.begin = begin,
                                         .end = position(),
                                         .offset = static_cast<std::int16_t>(planned_->rip - translation_->key.linear),
@@ -90,6 +94,7 @@ void Emitter::Generator::instruction(std::size_t number) {
                                         .action = planned_->action,
                                         .writes_memory = planned_->writes_memory,
                                         .flags_home = planned_->flags_home,
+                                        .may_resume_behind = held_ == kNoGroup && !planned_->member.leads,
                                         .member = planned_->member});
   if (number + 1 - part_begin_ < plan_->parts[part_]->size) return;
   ++part_;

@@ -40,6 +40,12 @@ class JumpCache {
     if (set[0].linear != entry.linear) set[1] = set[0];
     set[0] = entry;
   }
+  /// The code of LINEAR; 0: it is not there.
+  [[nodiscard]] std::uint64_t find(std::uint64_t linear) const {
+    for (const JumpCacheEntry& entry : sets_[index(linear)])
+      if (entry.linear == linear) return entry.code;
+    return 0;
+  }
   void erase(std::uint64_t linear) {
     for (JumpCacheEntry& entry : sets_[index(linear)])
       if (entry.linear == linear) entry = {};

@@ -32,6 +32,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
 
  private:
   enum class Access : std::uint8_t { kRead, kWrite };
+  static constexpr int kNoGroup = -1;
 
   /// A jump in the hot part to a stub that is yet to be emitted.
   struct Fixup {
@@ -94,6 +95,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   HostOperand find_operand();
   HostOperand find_member(bool needs_r14, bool needs_r15);
   void load_addend();
+  [[nodiscard]] int held_behind(int before) const;
   void lead();
   Xbyak::RegExp find_stack();
   Xbyak::Reg64 take_temporary(Xbyak::RegExp& place);
@@ -150,6 +152,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   std::size_t part_begin_ = 0;
   bool falls_through_ = true;
   FlagsHome flags_ = FlagsHome::kRegister;
+  int held_ = kNoGroup;  // the group whose addend is in R15
   std::vector<Fixup> fixups_;
   std::vector<FarBranch> far_branches_;
 };

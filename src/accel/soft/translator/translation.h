@@ -43,6 +43,7 @@ struct Translation {
     Action action = Action::kInterpret;
     bool writes_memory = false;
     FlagsHome flags_home = FlagsHome::kRegister;  // where it may fault
+    bool may_resume_behind = true;  // what follows needs nothing that translated code had in its temporaries
     GroupMember member;
     ExitSite site = ExitSite::kInterpret;
     std::uint16_t mnemonic = 0;  // ZydisMnemonic
@@ -54,8 +55,9 @@ struct Translation {
   std::uint64_t second_gpa = 0;          // and the page behind it, if the only instruction reaches into that
   std::uint32_t page_number = 0;         // in the ITLB
   std::uint32_t second_page_number = 0;  // of the page that its only instruction reaches into; 0: none
-  // Ways in: from another page, with the flags saved; within the page, with the flags saved or in the host's register.
-  // The gate, which has both, takes the last. What crosses pages has its guard behind the third as well.
+  // Ways in, the first behind the translation's id: from another page, with the flags saved; within the page, with the
+  // flags saved or in the host's register. The gate, which has both, takes the last. What crosses pages has its guard
+  // behind the third as well.
   std::uint32_t guarded_entry = 0;
   std::uint32_t saved_flags_entry = 0;
   std::uint32_t entry_with_flags = 0;

@@ -11,7 +11,7 @@ struct TranslationOptions {
   bool on = true;                                   // off: everything is interpreted
   std::size_t code_size = std::size_t{128} << 20U;  // bytes per vCPU
   /// A block is interpreted that often before it is translated.
-  unsigned threshold = 12;
+  unsigned threshold = 6;
   bool one_instruction = false;  // per block, interpreted ones too
   /// May translations jump straight to what is at LINEAR? Else it is entered by the run loop alone. None: to all.
   std::function<bool(std::uint64_t linear)> may_chain_to{};

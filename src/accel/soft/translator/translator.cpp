@@ -3,6 +3,7 @@
 #include <cpuid.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -162,6 +163,32 @@ void Translator::enter_in_jump_cache(const Translation& translation) {
       ->insert({.linear = translation.key.linear, .code = address_of(translation.guarded_entry)});
 }
 
+/// What branches reach at LINEAR from a translation of KEY; null: nothing.
+Translation* Translator::find_reachable(TranslationKey key, std::uint64_t linear) {
+  key.linear = linear;
+  const std::uint64_t code = jump_cache_of(key)->find(linear);
+  if (code == 0) return nullptr;
+  std::uint32_t id = 0;
+  std::memcpy(&id, memory_.writable() + (code - generated_.begin) - sizeof id, sizeof id);
+  return translations_[id].get();
+}
+
+/// Would its guard let it be entered?
+bool Translator::is_mapped(const Translation& translation) const {
+  const Itlb& code = cpu_.tlb.code();
+  const TranslationKey& key = translation.key;
+  return code.number(key.mmu_index, key.linear) == translation.page_number &&
+         (!translation.crosses() ||
+          code.number(key.mmu_index, key.linear + x86::kPageSize) == translation.second_page_number);
+}
+
+void Translator::link_to_known(Translation& from) {
+  for (Link& link : from.links) {
+    if (link.to != nullptr || (options_.may_chain_to && !options_.may_chain_to(link.target))) continue;
+    if (Translation* const to = find_reachable(from.key, link.target); to != nullptr) this->link(from, link, *to);
+  }
+}
+
 // --- Running ---
 
 void Translator::begin() {
@@ -196,7 +223,8 @@ bool Translator::run(const Block& block) {
   Translation* const from = std::exchange(link_from_, nullptr);
   if (translation == nullptr) return false;
   const std::uint64_t linear = translation->key.linear;
-  if (!translation->reachable) make_reachable(*translation);
+  const bool is_new = !translation->reachable;
+  if (is_new) make_reachable(*translation);
   note_page(linear, translation->page_number);
   if (translation->crosses()) note_page(linear + x86::kPageSize, translation->second_page_number);
   if (!options_.may_chain_to || options_.may_chain_to(linear)) {
@@ -204,6 +232,7 @@ bool Translator::run(const Block& block) {
     if (from != nullptr && from->links[link_number_].target == linear)
       link(*from, from->links[link_number_], *translation);
   }
+  if (is_new) link_to_known(*translation);
   ++statistics_.entries;
   enter(translation->entry);
   return true;
@@ -231,7 +260,10 @@ void Translator::enter(std::uint32_t position) {
         link_from_ = translations_[state.exit_id >> Translation::kLinkBits].get();
         link_number_ = state.exit_id & low_mask(Translation::kLinkBits);
         cpu_.rip = link_from_->links[link_number_].target;
-        return;
+        const Translation* const to = follow_link();
+        if (to == nullptr) return;
+        position = to->entry;
+        continue;
       }
       case ExitKind::kGuard:
         ++statistics_.guard_exits;
@@ -261,10 +293,20 @@ void Translator::enter(std::uint32_t position) {
     // Handlers look nothing up in the code cache, so the translation is still there. But what it had looked up in the
     // TLB may not be.
     if (cpu_.leave_block || !goes_on || cpu_.rip != rip + instruction.length || cpu_.attention.requested() ||
-        place.member.leads || cpu_.tlb.changes() != changes)
+        !place.may_resume_behind || cpu_.tlb.changes() != changes)
       return;
     position = place.end;
   }
+}
+
+/// Where a jump leads that was taken for the first time, unless that is the run loop's to find out.
+Translation* Translator::follow_link() {
+  Link& link = link_from_->links[link_number_];
+  if (verifier_ != nullptr || (options_.may_chain_to && !options_.may_chain_to(link.target))) return nullptr;
+  Translation* const to = find_reachable(link_from_->key, link.target);
+  if (to == nullptr || !is_mapped(*to)) return nullptr;
+  this->link(*std::exchange(link_from_, nullptr), link, *to);
+  return to;
 }
 
 /// Accesses that lie on two pages for long are better off with lookups of their own.

@@ -113,6 +113,10 @@ class Translator final : public TranslatedCode {
   void discard(Translation& translation);
   [[nodiscard]] JumpCache* jump_cache_of(const TranslationKey& key);
   void enter_in_jump_cache(const Translation& translation);
+  [[nodiscard]] Translation* find_reachable(TranslationKey key, std::uint64_t linear);
+  [[nodiscard]] bool is_mapped(const Translation& translation) const;
+  void link_to_known(Translation& from);
+  Translation* follow_link();
 
   // Running.
   void enter(std::uint32_t position);
