@@ -98,7 +98,7 @@ const Block& CodeCache::find(std::uint64_t linear) {
   if (from.first.slot != nullptr) from.first.slot->take_host_write(from.first.gpa);
   auto found = blocks_.find(key_of(from.first.gpa, cpu_.code_mode));
   if (found != blocks_.end() && found->second->is_current() &&
-      (!found->second->crosses || is_second_page_there(*found->second, linear)))
+      (!found->second->crosses() || is_second_page_there(*found->second, linear)))
     return *found->second;
   // May wait for other vCPUs, after which the address may lead elsewhere.
   from.first = fetch_code(cpu_, linear);
@@ -130,7 +130,8 @@ const Block& CodeCache::find(std::uint64_t linear) {
 void CodeCache::make_room() {
   std::ranges::fill(quick_, Quick{});
   if (!stubs_.wants_clear())
-    std::erase_if(blocks_, [](const auto& entry) { return entry.second->translations == nullptr; });
+    for (auto entry = blocks_.begin(); entry != blocks_.end();)
+      entry = entry.value()->translations == nullptr ? blocks_.erase(entry) : std::next(entry);
   if (blocks_.size() < kMostBlocks / 4 * 3 && !stubs_.wants_clear()) return;
   blocks_.clear();
   if (stubs_.wants_clear()) stubs_.clear();
@@ -156,55 +157,56 @@ bool CodeCache::is_still_at(const Block& block, std::uint64_t linear) const {
   if (!block.is_current()) return false;
   const FetchTarget first = fetch_page(cpu_, linear);
   return first.slot != nullptr && first.slot == block.first.slot && first.gpa == block.first.gpa &&
-         (!block.crosses || is_second_page_there(block, linear));
+         (!block.crosses() || is_second_page_there(block, linear));
 }
 
 /// A block over two pages depends on where the second one is mapped now.
 bool CodeCache::is_second_page_there(const Block& block, std::uint64_t linear) const {
   const std::uint64_t next = (linear & ~(kPage - 1)) + kPage;
   const FetchTarget second = fetch_page(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
-  return second.slot != nullptr && second.slot == block.second.slot && second.gpa == block.second.gpa;
+  return second.slot != nullptr && second.slot == block.second->slot && second.gpa == block.second->gpa;
 }
 
 bool CodeCache::verify(Block& block, const Fetched& from) const {
-  if (block.crosses || from.first.slot == nullptr || block.image.size() > from.in_page) return false;
+  if (block.crosses() || from.first.slot == nullptr || block.image.size() > from.in_page) return false;
   if (std::memcmp(block.image.data(), from.first.host, block.image.size()) != 0) return false;
   block.first = from.first_source;
   return true;
 }
 
-void CodeCache::decode(Block& block, const Fetched& from) const {
+void CodeCache::decode(Block& block, const Fetched& from) {
+  decoded_.clear();
   block.first = from.first_source;
   std::size_t at = 0;
-  while (at < from.in_page && block.instructions.size() < longest_block_) {
+  while (at < from.in_page && decoded_.size() < longest_block_) {
     Instruction instruction;
     const std::span<const std::uint8_t> rest(from.bytes.data() + at, from.in_page - at);
     if (decoder_->decode(rest, cpu_.code_mode, instruction) == DecodeStatus::kTooShort) break;
-    block.instructions.push_back(instruction);
+    decoded_.push_back(instruction);
     at += instruction.length;
     if (instruction.ends_block) break;
   }
-  if (block.instructions.empty()) {
+  if (decoded_.empty()) {
     // The first instruction reaches into the next page. Whether that page may be fetched from matters only now.
     std::array<std::uint8_t, 2 * kLongestInstruction> bytes{};
     std::copy_n(from.bytes.begin(), from.in_page, bytes.begin());
     const std::uint64_t next = (from.linear & ~(kPage - 1)) + kPage;
     const FetchTarget second = fetch_code(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
-    block.second = source_of(second);
+    block.second = std::make_unique<Block::Source>(source_of(second));
     // Slots may have changed while other vCPUs were waited for: then good for once, as code outside of RAM is.
     if (cpu_.tlb.generation() != from.generation) block.first = {};
-    block.crosses = true;
     copy_code(cpu_, second, kLongestInstruction, bytes.data() + from.in_page);
     Instruction instruction;
     (void)decoder_->decode(std::span(bytes).first(from.in_page + kLongestInstruction), cpu_.code_mode, instruction);
     instruction.ends_block = true;
-    block.instructions.push_back(instruction);
+    decoded_.push_back(instruction);
     at = instruction.length;
     block.image.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
   }
-  block.size = static_cast<std::uint32_t>(block.instructions.size());
+  block.instructions.assign(decoded_.begin(), decoded_.end());
+  block.size = static_cast<std::uint32_t>(decoded_.size());
   block.bytes = static_cast<std::uint32_t>(at);
-  if (!block.crosses) block.image.assign(from.bytes.begin(), from.bytes.begin() + static_cast<std::ptrdiff_t>(at));
+  if (!block.crosses()) block.image.assign(from.bytes.begin(), from.bytes.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
 }  // namespace doppel::accel::soft

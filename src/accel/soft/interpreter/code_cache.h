@@ -7,8 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 #include <vector>
+
+#include <tsl/hopscotch_map.h>
 
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/interpreter/decoder.h"
@@ -22,10 +23,6 @@ namespace doppel::accel::soft {
 /// Instructions that follow each other in one page, up to the first branch. An instruction that reaches into the next
 /// page is a block of its own.
 struct Block {
-  std::vector<Instruction> instructions;
-  std::uint32_t size = 0;  // instructions
-  std::uint32_t bytes = 0;
-
   // Where it was decoded from. Valid while the pages' versions are what they were.
   struct Source {
     static constexpr std::atomic<std::uint32_t> kNoVersion{~0U};
@@ -39,19 +36,20 @@ struct Block {
       return version == current_version->load(std::memory_order_acquire) && !host_write.set();
     }
   };
+  // What is looked at each time comes first: memory is what cold code waits for.
   Source first;
-  Source second;  // of the page that the last instruction reaches into
-  bool crosses = false;
-
-  [[nodiscard]] bool is_current() const { return first.is_current() && (!crosses || second.is_current()); }
-
+  mutable std::uint32_t runs = 0;                           // by the interpreter, before it was translated
+  mutable std::unique_ptr<BlockTranslations> translations;  // for a translator
+  std::vector<Instruction> instructions;
+  std::uint32_t size = 0;  // instructions
+  std::uint32_t bytes = 0;
+  std::unique_ptr<Source> second;   // of the page that the last instruction reaches into; null: it does not
   std::vector<std::uint8_t> image;  // the bytes it was made from, of both pages
 
-  // For a translator.
-  mutable std::unique_ptr<BlockTranslations> translations;
-  mutable std::uint32_t runs = 0;  // by the interpreter, before it was translated
+  mutable std::unique_ptr<std::vector<std::uint64_t>> shown_at;  // linear addresses, by -d in_asm
 
-  mutable std::vector<std::uint64_t> shown_at;  // linear addresses, by -d in_asm
+  [[nodiscard]] bool is_current() const { return first.is_current() && (!crosses() || second->is_current()); }
+  [[nodiscard]] bool crosses() const { return second != nullptr; }
 };
 
 class CodeCache {
@@ -95,18 +93,25 @@ class CodeCache {
   static constexpr std::size_t kQuickEntries = 131072;
   static constexpr std::size_t kMostBlocks = 1U << 19U;
 
-  struct Quick {
+  struct alignas(32) Quick {
     std::uint64_t linear = 0;
     std::uint64_t context = 0;
     const Block* block = nullptr;  // null: empty
   };
   struct Fetched;
+  /// Addresses differ in few bits, and a hopscotch map takes the lowest.
+  struct KeyHash {
+    std::size_t operator()(std::uint64_t key) const {
+      constexpr std::uint64_t kGolden = 0x9e37'79b9'7f4a'7c15;  // 2^64 / the golden ratio
+      return key * kGolden >> 32U;
+    }
+  };
 
   const Block& look_up(std::uint64_t linear, Quick& quick, const Context& context);
   const Block& find(std::uint64_t linear);
   [[nodiscard]] bool is_full() const;
   void make_room();
-  void decode(Block& block, const Fetched& from) const;
+  void decode(Block& block, const Fetched& from);
   bool verify(Block& block, const Fetched& from) const;
   [[nodiscard]] bool is_still_at(const Block& block, std::uint64_t linear) const;
   bool is_second_page_there(const Block& block, std::uint64_t linear) const;
@@ -114,10 +119,11 @@ class CodeCache {
   Cpu& cpu_;
   NativeStubs& stubs_;
   std::unique_ptr<Decoder> decoder_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<Block>> blocks_;  // by gpa and mode
+  tsl::hopscotch_map<std::uint64_t, std::unique_ptr<Block>, KeyHash> blocks_;  // by gpa and mode
   std::vector<Quick> quick_ = std::vector<Quick>(kQuickEntries);
   Statistics statistics_;
-  std::size_t longest_block_ = 64;  // instructions
+  std::size_t longest_block_ = 64;    // instructions
+  std::vector<Instruction> decoded_;  // of the block at work
 };
 
 }  // namespace doppel::accel::soft

@@ -174,7 +174,7 @@ void Grouper::name_groups() {
                                                      .leads = m == 0,
                                                      .group_writes = group.writes,
                                                      .span = static_cast<std::uint16_t>(group.high - group.low),
-                                                     .low = static_cast<std::int32_t>(group.low - group.offsets[m])};
+                                                     .low = static_cast<std::int16_t>(group.low - group.offsets[m])};
     ++name;
   }
 }

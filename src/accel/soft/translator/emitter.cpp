@@ -27,6 +27,7 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache
   held_ = kNoGroup;
   translation.instructions.reserve(plan.instructions.size());
   for (std::size_t i = 0; i < plan.instructions.size(); ++i) instruction(i);
+  translation.end_of_last = position();
   if (falls_through_) link_to(plan.instructions.back().next_rip());
   translation.falls_through = falls_through_;
   translation.end = position();
@@ -87,7 +88,6 @@ void Emitter::Generator::instruction(std::size_t number) {
   body();
   held_ = held_behind(held);
   translation_->instructions.push_back({.begin = begin,
-                                        .end = position(),
                                         .offset = static_cast<std::int16_t>(planned_->rip - translation_->key.linear),
                                         .part = static_cast<std::uint8_t>(part_),
                                         .number = static_cast<std::uint8_t>(number - part_begin_),

@@ -460,9 +460,9 @@ void plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kin
                  const FindBlock& find, bool shared, BlockPlan& plan) {
   BlockPlanner planner(decoder, kind, plan);
   planner.add(block, linear);
-  for (auto next = planner.next(); next && !block.crosses; next = planner.next()) {
+  for (auto next = planner.next(); next && !block.crosses(); next = planner.next()) {
     const Block* const found = find(*next);
-    if (found == nullptr || found->crosses || !planner.has_room_for(*found)) break;
+    if (found == nullptr || found->crosses() || !planner.has_room_for(*found)) break;
     planner.go_on();
     planner.add(*found, *next);
   }

@@ -105,7 +105,7 @@ struct GroupMember {
   bool leads = false;         // the lookup is made here
   bool group_writes = false;  // some of them do
   std::uint16_t span = 0;     // bytes
-  std::int32_t low = 0;       // from this access' own address
+  std::int16_t low = 0;       // from this access' own address
 };
 inline constexpr unsigned kMostGroups = 16;
 

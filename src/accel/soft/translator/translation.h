@@ -35,8 +35,7 @@ struct TranslationKey {
 
 struct Translation {
   struct Instruction {
-    std::uint32_t begin = 0;  // of its code
-    std::uint32_t end = 0;
+    std::uint32_t begin = 0;  // of its code, which ends where the next one's begins
     std::int16_t offset = 0;  // from the translation's own address, bytes
     std::uint8_t part = 0;
     std::uint8_t number = 0;  // in the part
@@ -62,6 +61,7 @@ struct Translation {
   std::uint32_t saved_flags_entry = 0;
   std::uint32_t entry_with_flags = 0;
   std::uint32_t entry = 0;
+  std::uint32_t end_of_last = 0;  // instruction
   std::uint32_t end = 0;
   std::vector<Instruction> instructions;
   std::vector<Link> links;
@@ -82,6 +82,10 @@ struct Translation {
   }
   /// Where the flags are when the code of instruction N begins.
   [[nodiscard]] FlagsHome flags_home_before(std::size_t n) const { return instructions[n == 0 ? 0 : n - 1].flags_home; }
+  /// Where the code of instruction N ends.
+  [[nodiscard]] std::uint32_t end_of(std::size_t n) const {
+    return n + 1 < instructions.size() ? instructions[n + 1].begin : end_of_last;
+  }
   [[nodiscard]] bool crosses() const { return second_page_number != 0; }
 
   /// Translations that were linked with this one.

@@ -44,16 +44,23 @@ class Translator::Owned final : public BlockTranslations {
     while (!users.empty()) {
       Translation& user = *users.back();
       users.pop_back();  // this may be out of its block's sight already
-      std::erase(translator_.translations_of(user.block()).list, &user);
+      std::erase(translator_.translations_of(user.block()).list, Placed(user));
       translator_.discard(user);
     }
   }
   void clear() {
-    for (Translation* translation : std::exchange(list, {})) translator_.discard(*translation);
+    for (const Placed& placed : std::exchange(list, {})) translator_.discard(*placed.translation);
   }
 
   std::optional<ExtendedRegisters> registers;  // that the translations need; nothing: none was made yet
-  std::vector<Translation*> list;
+  /// A translation and where it is, so that others need not be looked at.
+  struct Placed {
+    explicit Placed(Translation& of) : linear(of.key.linear), translation(&of) {}
+    std::uint64_t linear;
+    Translation* translation;
+    bool operator==(const Placed&) const = default;
+  };
+  std::vector<Placed> list;
   std::vector<Translation*> users;
   unsigned broken = 0;         // translations of several parts whose page changed
   bool shares_lookups = true;  // they fail here time and again, otherwise
@@ -295,7 +302,7 @@ void Translator::enter(std::uint32_t position) {
     if (cpu_.leave_block || !goes_on || cpu_.rip != rip + instruction.length || cpu_.attention.requested() ||
         !place.may_resume_behind || cpu_.tlb.changes() != changes)
       return;
-    position = place.end;
+    position = translation.end_of(number);
   }
 }
 
@@ -354,7 +361,7 @@ void Translator::pass(std::uint32_t position) {
 
 /// The same in lockstep. False: there is a difference, and the guest stops.
 bool Translator::pass_verified(std::uint32_t position) {
-  Translation& translation = *by_code_.upper_bound(position)->second;
+  Translation& translation = translation_at(position);
   const bool is_through = verifier_->is_through(translation);
   if (verifier_->pass(translation, position)) {
     if (is_through != verifier_->is_through(translation)) {
@@ -448,10 +455,19 @@ void Translator::follow_fault() {
   interpret(Instruction(exit.in->instruction(exit.number)), exit.rip);
 }
 
+std::vector<Translator::CodeRange>::iterator Translator::find_code(std::uint32_t position) {
+  return std::ranges::upper_bound(by_code_, position, {}, &CodeRange::end);
+}
+
+/// Whose code is at POSITION.
+Translation& Translator::translation_at(std::uint32_t position) const {
+  return *std::ranges::upper_bound(by_code_, position, {}, &CodeRange::end)->translation;
+}
+
 /// Whose code is at the host address AT.
 Translator::Place Translator::place_of(std::uint64_t at) const {
   const auto position = static_cast<std::uint32_t>(at - generated_.begin);
-  const Translation& translation = *by_code_.upper_bound(position)->second;
+  const Translation& translation = translation_at(position);
   const auto next = std::ranges::upper_bound(translation.instructions, position, {}, &Translation::Instruction::begin);
   return {.translation = &translation, .number = static_cast<std::size_t>(next - translation.instructions.begin()) - 1};
 }
@@ -466,14 +482,14 @@ Translator::Owned& Translator::translations_of(const Block& block) {
 Translation* Translator::find_or_make(const Block& block) {
   const std::uint64_t linear = cpu_.rip;
   if (block.translations == nullptr || !translations_of(block).registers) {
-    const bool in_ram = block.first.slot != nullptr && (!block.crosses || block.second.slot != nullptr);
+    const bool in_ram = block.first.slot != nullptr && (!block.crosses() || block.second->slot != nullptr);
     if (++block.runs <= options_.threshold || !in_ram) return nullptr;
   }
   Owned& owned = translations_of(block);
   if (owned.registers && !provide(*owned.registers)) return nullptr;
   TranslationKey key{.linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = state_->registers};
   if (Translation* const found = find(owned, key); found != nullptr) return found;
-  const auto is_same_place = [&](const Translation* translation) { return translation->key.linear == linear; };
+  const auto is_same_place = [&](const Owned::Placed& placed) { return placed.linear == linear; };
   if (owned.registers && std::ranges::none_of(owned.list, is_same_place) &&
       !owned.is_hot_at(linear, options_.threshold))
     return nullptr;
@@ -493,9 +509,12 @@ Translation* Translator::find_or_make(const Block& block) {
 /// The translation of KEY, unless it was cut off for good: because its page changed and only its first part's bytes are
 /// known to be what they were, or because of its shared lookups.
 Translation* Translator::find(Owned& owned, const TranslationKey& key) {
-  const auto found = std::ranges::find_if(owned.list, [&](const Translation* each) { return each->key == key; });
+  const auto is_it = [&](const Owned::Placed& placed) {
+    return placed.linear == key.linear && placed.translation->key == key;
+  };
+  const auto found = std::ranges::find_if(owned.list, is_it);
   if (found == owned.list.end()) return nullptr;
-  Translation* const translation = *found;
+  Translation* const translation = found->translation;
   const bool shares = owned.shares_lookups || translation->failed_lookups == 0;
   if (translation->reachable || (translation->parts.size() == 1 && shares)) return translation;
   if (shares) ++owned.broken;
@@ -531,20 +550,20 @@ Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) 
   translation.key = key;
   translation.id = id;
   translation.parts = plan.parts;
-  translations_of(translation.block()).list.push_back(&translation);
+  translations_of(translation.block()).list.emplace_back(translation);
   for (const Block* part : std::span(plan.parts).subspan(1)) translations_of(*part).users.push_back(&translation);
   const Block& block = translation.block();
   translation.gpa = block.first.gpa;
   translation.page_number = page_number(key.linear, block.first.gpa);
-  if (block.crosses) {
-    translation.second_gpa = block.second.gpa;
-    translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second.gpa);
+  if (block.crosses()) {
+    translation.second_gpa = block.second->gpa;
+    translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second->gpa);
   }
   const Emitter::Cursors before = cursors_;
   emitter_->emit(plan, jump_cache_of(key), cursors_, translation);
   if (before.hot / CodeMemory::kHugePage != cursors_.hot / CodeMemory::kHugePage)
     memory_.use_huge_page(before.hot / CodeMemory::kHugePage * CodeMemory::kHugePage);
-  by_code_.emplace(translation.end, &translation);
+  by_code_.push_back({.end = translation.end, .translation = &translation});
   ++statistics_.translations;
   statistics_.instructions += plan.instructions.size();
   for (const Block* part : plan.parts) statistics_.guest_bytes += part->bytes;
@@ -615,7 +634,7 @@ void Translator::clear_jump_caches(MmuIndex index) {
 void Translator::make_reachable(Translation& translation) {
   const Block& block = translation.block();
   enlist(block.first, translation);
-  if (block.crosses) enlist(block.second, translation);
+  if (block.crosses()) enlist(*block.second, translation);
   translation.reachable = true;
 }
 
@@ -697,7 +716,7 @@ void Translator::look_for_host_writes() {
 void Translator::discard(Translation& translation) {
   detach(translation);
   if (link_from_ == &translation) link_from_ = nullptr;
-  by_code_.erase(translation.end);
+  find_code(translation.end - 1)->translation = nullptr;
   for (const Block* part : std::span(translation.parts).subspan(1))
     std::erase(translations_of(*part).users, &translation);
   std::unique_ptr<Translation>& place = translations_[translation.id];

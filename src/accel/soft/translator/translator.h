@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -75,6 +74,12 @@ class Translator final : public TranslatedCode {
       return translation->instructions[number].flags_home == FlagsHome::kMemory;
     }
   };
+  struct CodeRange {
+    std::uint32_t end = 0;
+    Translation* translation = nullptr;  // null: it is no more
+  };
+  [[nodiscard]] std::vector<CodeRange>::iterator find_code(std::uint32_t position);
+  [[nodiscard]] Translation& translation_at(std::uint32_t position) const;
   struct PageKey {
     std::uint64_t linear;
     std::uint64_t gpa;
@@ -148,7 +153,7 @@ class Translator final : public TranslatedCode {
 
   std::vector<std::unique_ptr<Translation>> translations_;  // by id; null: free
   std::vector<std::uint32_t> free_ids_;
-  std::map<std::uint32_t, Translation*> by_code_;  // by the end of their code
+  std::vector<CodeRange> by_code_;  // one behind the other, as they were made
   std::unordered_map<PageKey, std::uint32_t, PageKeyHash> page_numbers_;
   std::unordered_map<std::uint64_t, CodePage> pages_;  // by gpa
 

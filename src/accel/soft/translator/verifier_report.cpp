@@ -87,7 +87,7 @@ std::string Verifier::describe_code(const Task& task, std::size_t wrong) const {
     const Translation::Instruction& place = translation.instructions[n];
     const char* const mark = n == wrong ? "* " : n < task.first ? "- " : "  ";
     text += disassemble(std::as_bytes(translation.guest_code(n)), translation.rip(n), mark);
-    text += disassemble(std::span(code_.writable() + place.begin, place.end - place.begin),
+    text += disassemble(std::span(code_.writable() + place.begin, translation.end_of(n) - place.begin),
                         reinterpret_cast<std::uint64_t>(code_.executable()) + place.begin, "      ");
   }
   return text;
