@@ -38,6 +38,7 @@ void SoftVcpu::start_trace() {
 
 SoftVcpu::~SoftVcpu() {
   if (vm_.log.enabled(LogCategory::kAccel)) log_statistics();
+  if (translator_ != nullptr) translator_->flush();  // at once, rather than block by block
 }
 
 void SoftVcpu::log_statistics() const {

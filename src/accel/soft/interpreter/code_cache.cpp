@@ -12,7 +12,8 @@ namespace doppel::accel::soft {
 namespace {
 
 constexpr std::uint64_t kPage = x86::kPageSize;
-constexpr unsigned kModeShift = 4;  // in a context's id
+constexpr std::size_t kMostBytes = 512;  // of a block
+constexpr unsigned kModeShift = 4;       // in a context's id
 constexpr unsigned kModeMask = 0xf;
 
 std::uint64_t offset_in_page(std::uint64_t address) {
@@ -50,8 +51,9 @@ struct CodeCache::Fetched {
   FetchTarget first;
   std::uint32_t generation = 0;  // of the TLB, when FIRST was found
   Block::Source first_source;
-  std::array<std::uint8_t, kPage + kLongestInstruction> bytes;
+  std::array<std::uint8_t, kMostBytes> bytes;
   std::size_t in_page = 0;  // bytes of the first page
+  std::size_t fetched = 0;  // of them
 };
 
 CodeCache::CodeCache(Cpu& cpu, NativeStubs& stubs) : cpu_(cpu), stubs_(stubs) {
@@ -111,7 +113,8 @@ const Block& CodeCache::find(std::uint64_t linear) {
     ++statistics_.verified;
     return *found->second;
   }
-  copy_code(cpu_, from.first, from.in_page, from.bytes.data());
+  from.fetched = std::min(from.in_page, kMostBytes);
+  copy_code(cpu_, from.first, from.fetched, from.bytes.data());
   if (is_full()) make_room();
   auto fresh = std::make_unique<Block>();
   decode(*fresh, from);
@@ -178,9 +181,9 @@ void CodeCache::decode(Block& block, const Fetched& from) {
   decoded_.clear();
   block.first = from.first_source;
   std::size_t at = 0;
-  while (at < from.in_page && decoded_.size() < longest_block_) {
+  while (at < from.fetched && decoded_.size() < longest_block_) {
     Instruction instruction;
-    const std::span<const std::uint8_t> rest(from.bytes.data() + at, from.in_page - at);
+    const std::span<const std::uint8_t> rest(from.bytes.data() + at, from.fetched - at);
     if (decoder_->decode(rest, cpu_.code_mode, instruction) == DecodeStatus::kTooShort) break;
     decoded_.push_back(instruction);
     at += instruction.length;

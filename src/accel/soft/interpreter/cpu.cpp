@@ -32,8 +32,8 @@ void Machine::add(Cpu& cpu) {
   rendezvous.exclusive(false, [&] { cpus.push_back(&cpu); });
 }
 
-void Machine::code_changed(const Cpu& by) {
-  code_changes.fetch_add(1, std::memory_order_acq_rel);
+void Machine::code_changed(const Cpu& by, std::uint64_t gpa) {
+  code_changes.note(gpa);
   for (Cpu* cpu : cpus)
     if (cpu != &by) cpu->attention.request();
 }

@@ -21,6 +21,7 @@
 #include "accel/soft/interpreter/msr_file.h"
 #include "accel/soft/mmu/tlb.h"
 #include "accel/soft/runtime/attention.h"
+#include "accel/soft/runtime/code_changes.h"
 #include "accel/soft/runtime/guest_ram.h"
 #include "accel/soft/runtime/rendezvous.h"
 #include "base/bits.h"
@@ -42,11 +43,11 @@ struct Machine {
   std::vector<Cpu*> cpus;  // changed in exclusive() alone
   MsrExits msr_exits;
   GuestClock clock;
-  /// Moves on whenever a store reached a page that held code.
-  std::atomic<std::uint64_t> code_changes{0};
+  /// Stores that reached a page that held code.
+  CodeChanges code_changes;
 
-  /// A store of BY's did: other CPUs, which may run that code without looking, are called to a safepoint.
-  void code_changed(const Cpu& by);
+  /// A store of BY's did, at GPA: other CPUs, which may run that code without looking, are called to a safepoint.
+  void code_changed(const Cpu& by, std::uint64_t gpa);
   void add(Cpu& cpu);
   void remove(Cpu& cpu);
 };

@@ -108,7 +108,7 @@ void note_store(Cpu& cpu, const Piece& piece) {
   if (cpu.tlb.entry(cpu.mmu_index, info.linear).write_tag == info.linear) return;
   if (info.slot->note_store(info.gpa)) {
     cpu.leave_block = true;
-    cpu.machine.code_changed(cpu);
+    cpu.machine.code_changed(cpu, info.gpa);
   }
   set_tags(cpu, info);  // the next store needs no note, most likely
 }

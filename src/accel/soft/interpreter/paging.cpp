@@ -207,7 +207,7 @@ bool set_entry_bits(Cpu& cpu, Place64& place, bool wide, std::uint64_t bits) {
   place.value = wanted;
   if (place.slot->note_store(place.gpa)) {
     cpu.leave_block = true;
-    cpu.machine.code_changed(cpu);
+    cpu.machine.code_changed(cpu, place.gpa);
   }
   return true;
 }
@@ -338,8 +338,9 @@ std::uint32_t mark_code(Cpu& cpu, std::uint64_t gpa) {
   for (;;) {
     const RamSlot* slot = machine.ram.find(gpa);
     if (slot == nullptr) return 0;
-    // In this order: note_store() clears HOLDS_CODE first and moves the version then.
+    // In this order: note_store() clears HOLDS_CODE first, if at all, and moves the version then.
     const std::uint32_t version = slot->page(gpa).version.load(std::memory_order_acquire);
+    slot->page(gpa).stores_since_decoded.store(0, std::memory_order_relaxed);
     if (slot->page(gpa).holds_code.load(std::memory_order_acquire)) return version;
     if (machine.cpus.size() <= 1)
       mark();

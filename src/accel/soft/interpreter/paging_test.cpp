@@ -474,7 +474,6 @@ TEST_F(PagingTest, MarksAreStoresLikeOthers) {
   EXPECT_TRUE(cpu.leave_block);
   EXPECT_NE(state.version.load(), version);
   EXPECT_TRUE(state.dirty.load());
-  EXPECT_FALSE(state.holds_code.load());
 }
 
 TEST_F(PagingTest, RecursiveTables) {

@@ -67,8 +67,10 @@ bool RamSlot::note_store(std::uint64_t gpa) const {
   PageState& state = page(gpa);
   state.dirty.store(true, std::memory_order_release);
   if (!state.holds_code.load(std::memory_order_acquire)) return false;
+  const bool is_data =
+      state.stores_since_decoded.fetch_add(1, std::memory_order_relaxed) + 1 >= PageState::kStoresToData;
   // In this order: who reads the new version and then HOLDS_CODE finds it cleared, and sets it again (see mark_code()).
-  state.holds_code.store(false, std::memory_order_release);
+  if (is_data) state.holds_code.store(false, std::memory_order_release);
   state.version.fetch_add(1, std::memory_order_acq_rel);
   return true;
 }

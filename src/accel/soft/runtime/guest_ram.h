@@ -1,6 +1,6 @@
 // Guest-physical RAM as the software accelerator sees it: slots, their dirty logs, and which pages hold decoded code.
 //
-// A page "holds code" from the moment that a processor decodes from it until somebody writes to it. Such a page has no
+// A page "holds code" from the moment that a processor decodes from it until it was stored to many times. It has no
 // writable TLB entry anywhere, so that every guest store to it takes the slow path and comes to note_store(); writes by
 // the host come in through the slot's memory::DirtyBitmap (client kCode). Both move the page's version on, and that is
 // what decoded blocks are checked against.
@@ -22,6 +22,10 @@ namespace doppel::accel::soft {
 struct PageState {
   std::atomic<std::uint32_t> version{0};  // moves on with every write while the page holds code
   std::atomic<bool> holds_code{false};
+  std::atomic<std::uint8_t> stores_since_decoded{0};  // while it holds code
+
+  /// So many, and it is let go. Code that patches itself would have all TLBs searched each time, were it one.
+  static constexpr std::uint8_t kStoresToData = 16;
   std::atomic<bool> dirty{false};  // since the log was last fetched
 };
 

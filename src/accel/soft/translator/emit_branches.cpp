@@ -101,7 +101,7 @@ void Emitter::Generator::return_() {
   load_word(r14, find_stack());
   probe_jump_cache();
   add_to_stack_pointer(word() + static_cast<std::int64_t>(planned_->instruction->imm));
-  Xbyak::CodeGenerator::jmp(qword[r15 + offsetof(JumpCacheEntry, code)]);
+  Xbyak::CodeGenerator::jmp(qword[found_entry(offsetof(JumpCacheEntry, code))]);
   falls_through_ = false;
 }
 
@@ -109,7 +109,7 @@ void Emitter::Generator::jump_indirect() {
   poll();
   load_target();
   probe_jump_cache();
-  Xbyak::CodeGenerator::jmp(qword[r15 + offsetof(JumpCacheEntry, code)]);
+  Xbyak::CodeGenerator::jmp(qword[found_entry(offsetof(JumpCacheEntry, code))]);
   falls_through_ = false;
 }
 
@@ -124,7 +124,7 @@ void Emitter::Generator::call_indirect() {
   mov(qword[at(state_.slot)], r14);
   mov(r14, qword[at(state_.target)]);
   probe_jump_cache();
-  mov(r15, qword[r15 + offsetof(JumpCacheEntry, code)]);
+  mov(r15, qword[found_entry(offsetof(JumpCacheEntry, code))]);
   mov(qword[at(state_.target)], r15);
   mov(r14, qword[at(state_.slot)]);
   store_word(Xbyak::RegExp(r14), planned_->next_rip(), r15);
@@ -164,26 +164,30 @@ void Emitter::Generator::load_target() {
   }
 }
 
-/// R15 becomes the place of the entry for the linear address R14, as JumpCache::index() finds it, or the branch is
-/// interpreted. The flags are saved.
+/// Four times R15 becomes where in the jump cache the entry of the linear address R14 is, as JumpCache::index() finds
+/// it, or the branch is interpreted. The flags are saved.
 void Emitter::Generator::probe_jump_cache() {
-  static_assert(JumpCache::kSets == std::size_t{1} << 16U && sizeof(JumpCache::Set) == std::size_t{1} << 5U);
-  constexpr int kSetShift = 5;
-  const auto sets = reinterpret_cast<std::size_t>(jump_cache_);
+  // The set's number times 8: R14's bits from 12 on, and those from 0 on.
+  static_assert(JumpCache::kSets == std::size_t{1} << 16U && JumpCache::kHashShift == 12);
+  static_assert(sizeof(JumpCache::Set) == std::size_t{8} * 4 && sizeof(JumpCacheEntry) == 16);
+  constexpr std::uint32_t kMask = (JumpCache::kSets - 1) * 8;
   Xbyak::Label hit;
-  rorx(r15, r14, JumpCache::kHashShift);
-  add(r15d, r14d);
-  movzx(r15d, r15w);
-  shl(r15d, kSetShift);
-  add(r15, static_cast<std::uint32_t>(sets));
-  cmp(r14, qword[r15 + offsetof(JumpCacheEntry, linear)]);
+  rorx(r15d, r14d, JumpCache::kHashShift - 3);
+  lea(r15d, ptr[r15 + r14 * 8]);
+  and_(r15d, kMask);
+  cmp(r14, qword[found_entry(offsetof(JumpCacheEntry, linear))]);
   je(hit);
-  add(r15, sizeof(JumpCacheEntry));
-  cmp(r14, qword[r15 + offsetof(JumpCacheEntry, linear)]);
+  add(r15d, sizeof(JumpCacheEntry) / 4);
+  cmp(r14, qword[found_entry(offsetof(JumpCacheEntry, linear))]);
   db(0x0f);
   db(0x85);  // JNE
   jump_to_stub(ExitKind::kInterpret, interpret_id());
   L(hit);
+}
+
+/// What is at OFFSET in the entry that was found.
+Xbyak::RegExp Emitter::Generator::found_entry(std::size_t offset) const {
+  return Xbyak::RegExp(r15, 4) + (reinterpret_cast<std::size_t>(jump_cache_) + offset);
 }
 
 }  // namespace doppel::accel::soft

@@ -153,4 +153,48 @@ void Emitter::Generator::add_to_stack_pointer(std::int64_t bytes) {
   load_address(rsp, Xbyak::RegExp(rsp) + static_cast<std::size_t>(bytes));
 }
 
+/// The host's own instruction, on host addresses, if all elements lie in one page each of source and destination.
+void Emitter::Generator::string() {
+  const Instruction& i = *planned_->instruction;
+  if (needs_flags()) return interpret();
+  const bool moves = (planned_->written_gprs >> x86::kRsi & 1U) != 0;
+  test(dword[at(cpu_.rflags)], static_cast<std::uint32_t>(x86::rflags::kDf));
+  db(0x0f);
+  db(0x85);  // JNZ
+  jump_to_stub(ExitKind::kInterpret, interpret_id());
+  if (i.repeat == Repeat::kRep) {
+    cmp(rcx, static_cast<std::uint32_t>(x86::kPageSize / i.operand_size));
+    db(0x0f);
+    db(0x87);  // JA
+    jump_to_stub(ExitKind::kInterpret, interpret_id());
+  }
+  if (moves) {
+    find_elements(rsi, Access::kRead);
+    mov(qword[at(state_.target)], r15);
+  }
+  find_elements(rdi, Access::kWrite);
+  if (moves) {
+    mov(r14, qword[at(state_.target)]);
+    add(rsi, r14);
+  }
+  add(rdi, r15);
+  raw(planned_->code());
+  if (moves) sub(rsi, r14);
+  sub(rdi, r15);
+}
+
+/// R15 becomes what makes the host's address of ADDRESS, from which all elements lie in one page.
+void Emitter::Generator::find_elements(const Xbyak::Reg64& address, Access access) {
+  const Instruction& i = *planned_->instruction;
+  const TlbEntry& first = entries();
+  mov(r14, address);
+  find_entry(reinterpret_cast<std::size_t>(access == Access::kRead ? &first.read_tag : &first.write_tag));
+  if (i.repeat == Repeat::kRep) lea(r14, ptr[r14 + rcx * i.operand_size]);
+  cmp(r14, static_cast<std::uint32_t>(x86::kPageSize - (i.repeat == Repeat::kRep ? 0 : i.operand_size)));
+  db(0x0f);
+  db(0x87);  // JA
+  jump_to_stub(ExitKind::kInterpret, interpret_id());
+  mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&first.addend)]);
+}
+
 }  // namespace doppel::accel::soft

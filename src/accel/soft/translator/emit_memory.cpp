@@ -192,14 +192,19 @@ void Emitter::Generator::look_up(Access access, unsigned size, const std::uintpt
 }
 
 void Emitter::Generator::look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result) {
-  rorx(r15d, r14d, kIndexShift);
-  and_(r15d, kIndexMask);
-  sub(r14, qword[r15 + tag]);
+  find_entry(tag);
   cmp(r14, kPageSize - size);
   db(0x0f);
   db(0x87);  // JA
   jump_to_stub(ExitKind::kInterpret, interpret_id());
   mov(r15, qword[r15 + result]);
+}
+
+/// R15 becomes the place of R14's entry, R14 its distance from the tag, which is named as the first entry's.
+void Emitter::Generator::find_entry(std::size_t tag) {
+  rorx(r15d, r14d, kIndexShift);
+  and_(r15d, kIndexMask);
+  sub(r14, qword[r15 + tag]);
 }
 
 void Emitter::Generator::look_up_live_flags(std::size_t tag, unsigned size, std::size_t result) {

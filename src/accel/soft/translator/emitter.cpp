@@ -126,6 +126,7 @@ void Emitter::Generator::body() {
     case Action::kPushFlags: return push_flags();
     case Action::kPop: return pop_register();
     case Action::kLeave: return leave();
+    case Action::kString: return string();
     case Action::kJump: return jump();
     case Action::kJumpIf: return jump_if();
     case Action::kJumpCounter: return jump_counter();

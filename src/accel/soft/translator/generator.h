@@ -75,6 +75,8 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg);
   void pop_register();
   void leave();
+  void string();
+  void find_elements(const Xbyak::Reg64& address, Access access);
   void jump();
   void jump_if();
   void jump_counter();
@@ -91,6 +93,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void add_segment_base();
   void look_up(Access access, unsigned size, const std::uintptr_t& result);
   void look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result);
+  void find_entry(std::size_t tag);
   void look_up_live_flags(std::size_t tag, unsigned size, std::size_t result);
   HostOperand find_operand();
   HostOperand find_member(bool needs_r14, bool needs_r15);
@@ -101,6 +104,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   Xbyak::Reg64 take_temporary(Xbyak::RegExp& place);
   void load_target();
   void probe_jump_cache();
+  [[nodiscard]] Xbyak::RegExp found_entry(std::size_t offset) const;
   void store_word(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch);
   void store_word(const Xbyak::RegExp& place, const Xbyak::Reg64& value);
   void load_word(const Xbyak::Reg64& reg, const Xbyak::RegExp& place);

@@ -68,6 +68,10 @@ bool is_hint(const ZydisDecodedInstruction& zydis) {
   }
 }
 
+bool is_one_of(ZydisMnemonic mnemonic, std::initializer_list<ZydisMnemonic> set) {
+  return std::ranges::find(set, mnemonic) != set.end();
+}
+
 bool has(const ZydisDecodedInstruction& zydis, ZydisInstructionAttributes attribute) {
   return (zydis.attributes & attribute) != 0;
 }
@@ -115,6 +119,7 @@ class Planner {
   Action choose();
   Action choose_branch();
   Action choose_stack();
+  Action choose_string();
   bool take_operands();
   bool take_register(const ZydisDecodedOperand& operand);
   void find_registers();
@@ -162,6 +167,7 @@ Action Planner::choose() {
   if (zydis.mnemonic == ZYDIS_MNEMONIC_LEAVE)
     return zydis.operand_width == 8 * kind_.word() ? Action::kLeave : Action::kInterpret;
   if (is_hint(zydis)) return Action::kNothing;
+  if (zydis.meta.category == ZYDIS_CATEGORY_STRINGOP) return choose_string();
   if (zydis.mnemonic == ZYDIS_MNEMONIC_CLI || zydis.mnemonic == ZYDIS_MNEMONIC_STI) {
     if (!kind_.privileged) return Action::kInterpret;
     return zydis.mnemonic == ZYDIS_MNEMONIC_CLI ? Action::kDisableInterrupts : Action::kEnableInterrupts;
@@ -232,6 +238,23 @@ Action Planner::choose_stack() {
   if (push && operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.size == 8 * kind_.word()) return Action::kPushMemory;
   if (!general && !(push && immediate)) return Action::kInterpret;
   return push ? Action::kPush : Action::kPop;
+}
+
+/// In 64-bit code, where addresses are whole registers.
+Action Planner::choose_string() {
+  const bool moves = is_one_of(
+      out_.zydis.mnemonic, {ZYDIS_MNEMONIC_MOVSB, ZYDIS_MNEMONIC_MOVSW, ZYDIS_MNEMONIC_MOVSD, ZYDIS_MNEMONIC_MOVSQ});
+  const bool stores = is_one_of(
+      out_.zydis.mnemonic, {ZYDIS_MNEMONIC_STOSB, ZYDIS_MNEMONIC_STOSW, ZYDIS_MNEMONIC_STOSD, ZYDIS_MNEMONIC_STOSQ});
+  if (!moves && !stores) return Action::kInterpret;
+  const bool plain = instruction_.address_size == 8 && instruction_.segment != x86::kFs &&
+                     instruction_.segment != x86::kGs && instruction_.repeat != Repeat::kRepne;
+  if (!kind_.is_long || !plain) return Action::kInterpret;
+  const auto write = [&](x86::Gpr reg) { out_.written_gprs |= static_cast<std::uint16_t>(1U << reg); };
+  write(x86::kRdi);
+  if (moves) write(x86::kRsi);
+  if (instruction_.repeat == Repeat::kRep) write(x86::kRcx);
+  return Action::kString;
 }
 
 bool Planner::take_operands() {
@@ -423,7 +446,8 @@ bool wants_flags_register(const PlannedInstruction& planned) {
   switch (planned.action) {
     case Action::kReturn:
     case Action::kJumpIndirect:
-    case Action::kCallIndirect: return true;
+    case Action::kCallIndirect:
+    case Action::kString: return true;
     case Action::kMemory:
     case Action::kPush:
     case Action::kPushMemory:

@@ -56,6 +56,7 @@ enum class Action : std::uint8_t {
   kPushFlags,
   kPop,
   kLeave,
+  kString,  // MOVS and STOS
   kJump,
   kJumpIf,
   kJumpCounter,  // JRCXZ, LOOP

@@ -25,6 +25,7 @@ std::string_view name_of(Action action) {
     case Action::kPushFlags: return "push_flags";
     case Action::kPop: return "pop";
     case Action::kLeave: return "leave";
+    case Action::kString: return "string";
     case Action::kJump: return "jump";
     case Action::kJumpIf: return "jump_if";
     case Action::kJumpCounter: return "jump_counter";

@@ -225,7 +225,7 @@ bool Translator::provide(const ExtendedRegisters& registers) {
 
 bool Translator::run(const Block& block) {
   if (!kind_ || (!kind_->is_long && cpu_.rip + block.bytes > kFourGiB)) return false;
-  if (seen_code_changes_ != cpu_.machine.code_changes.load(std::memory_order_acquire)) drop_changed_pages();
+  if (seen_code_changes_ != cpu_.machine.code_changes.count()) drop_changed_code();
   Translation* const translation = find_or_make(block);
   Translation* const from = std::exchange(link_from_, nullptr);
   if (translation == nullptr) return false;
@@ -698,11 +698,29 @@ void Translator::link(Translation& from, Link& link, Translation& to) {
   to.incoming.push_back(&from);
 }
 
+void Translator::drop_changed_code() {
+  const std::uint64_t last = cpu_.machine.code_changes.count();
+  const auto drop = [&](std::uint64_t gpa) {
+    const auto page = pages_.find(gpa >> 12U);
+    if (page != pages_.end()) drop_if_changed(page->second);
+  };
+  if (!cpu_.machine.code_changes.visit(std::exchange(seen_code_changes_, last), last, drop)) drop_changed_pages();
+}
+
 void Translator::drop_changed_pages() {
-  seen_code_changes_ = cpu_.machine.code_changes.load(std::memory_order_acquire);
-  std::vector<Translation*> stale;
+  std::vector<std::uint64_t> changed;
   for (const auto& [gpa, page] : pages_)
-    if (!page.source.is_current()) stale.insert(stale.end(), page.translations.begin(), page.translations.end());
+    if (!page.source.is_current()) changed.push_back(gpa);
+  for (const std::uint64_t gpa : changed) {
+    const auto page = pages_.find(gpa);  // what crossed pages may have gone with another
+    if (page != pages_.end()) drop_if_changed(page->second);
+  }
+}
+
+/// Takes PAGE away if it changed.
+void Translator::drop_if_changed(const CodePage& page) {
+  if (page.source.is_current()) return;
+  const std::vector<Translation*> stale = page.translations;
   statistics_.detached += stale.size();
   for (Translation* translation : stale) detach(*translation);
 }

@@ -40,6 +40,8 @@ class Translator final : public TranslatedCode {
   /// Why there can be none for CPU, if so: the host has no BMI2, or no memory below 2 GiB.
   static Result<std::unique_ptr<Translator>> create(Cpu& cpu, CodeCache& cache, const TranslationOptions& options = {});
   ~Translator() override;
+  /// Forgets all translations. Not from inside run().
+  void flush();
 
   void begin() override;
   bool run(const Block& block) override;
@@ -103,7 +105,6 @@ class Translator final : public TranslatedCode {
   Owned& translations_of(const Block& block);
   std::uint32_t page_number(std::uint64_t linear, std::uint64_t gpa);
   [[nodiscard]] bool provide(const ExtendedRegisters& registers);
-  void flush();
   void clear_jump_caches(MmuIndex index);
 
   // Reachability.
@@ -114,7 +115,9 @@ class Translator final : public TranslatedCode {
   void detach(Translation& translation);
   void unlink(Link& link);
   void link(Translation& from, Link& link, Translation& to);
+  void drop_changed_code();
   void drop_changed_pages();
+  void drop_if_changed(const CodePage& page);
   void discard(Translation& translation);
   [[nodiscard]] JumpCache* jump_cache_of(const TranslationKey& key);
   void enter_in_jump_cache(const Translation& translation);

@@ -289,6 +289,25 @@ TEST_F(TranslatorTest, LeavesWhereInterruptsAreEnabledThatSomebodyWaitsFor) {
   EXPECT_EQ(pair.cpu().rip, tiny::kCode + 11);
 }
 
+TEST_F(TranslatorTest, MovesAndStoresStrings) {
+  pair.set_gpr(kRbx, kDataPage);
+  // mov ebp, 40; L: mov rsi, rbx; lea rdi, [rbx+0x801]; mov ecx, 37; rep movsb; mov ecx, 5; rep stosq; movsd; stosw;
+  // rep movsw; add rax, rdi; dec ebp; jnz L; hlt
+  pair.run({0xbd, 40,   0,    0,    0,    0x48, 0x89, 0xde, 0x48, 0x8d, 0xbb, 0x01, 0x08, 0,    0,
+            0xb9, 37,   0,    0,    0,    0xf3, 0xa4, 0xb9, 5,    0,    0,    0,    0xf3, 0x48, 0xab,
+            0xa5, 0x66, 0xab, 0xf3, 0x66, 0xa5, 0x48, 0x01, 0xf8, 0xff, 0xcd, 0x75, 0xda, kHlt});
+  EXPECT_LT(pair.statistics().interpreted, 40U);
+}
+
+TEST_F(TranslatorTest, LeavesStringsOverPagesBackwardsAndWithFlagsInUse) {
+  pair.set_gpr(kRbx, kDataPage);
+  // mov ebp, 40; L: mov rsi, rbx; lea rdi, [rbx+0xff0]; mov ecx, 32; cmp eax, ebx; rep movsb; adc eax, 1; mov ecx, 9;
+  // lea rdi, [rbx+0x100]; std; rep stosb; cld; dec ebp; jnz L; hlt
+  pair.run({0xbd, 40,   0,    0,    0,    0x48, 0x89, 0xde, 0x48, 0x8d, 0xbb, 0xf0, 0x0f, 0,    0,    0xb9,
+            32,   0,    0,    0,    0x39, 0xd8, 0xf3, 0xa4, 0x83, 0xd0, 0x01, 0xb9, 9,    0,    0,    0,
+            0x48, 0x8d, 0xbb, 0x00, 0x01, 0,    0,    0xfd, 0xf3, 0xaa, 0xfc, 0xff, 0xcd, 0x75, 0xd6, kHlt});
+}
+
 TEST_F(TranslatorTest, ForgetsBlocksInARowWithAnyOfThem) {
   pair.set_gpr(kRbx, tiny::kCode);
   // mov ecx, 20; L: test ecx, ecx; jz M; inc byte [rbx+18]; dec ecx; jmp P; M: hlt; P: add al, 1; jmp L. It is the

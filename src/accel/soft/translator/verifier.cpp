@@ -73,6 +73,7 @@ void Verifier::learn(const Translation& translation, const BlockPlan& plan) {
   for (const PlannedInstruction& planned : plan.instructions) {
     block.instructions.push_back({.action = planned.action,
                                   .writes_memory = planned.writes_memory,
+                                  .moves = (planned.written_gprs >> x86::kRsi & 1U) != 0,
                                   .repeatable = planned.zydis.meta.category != ZYDIS_CATEGORY_RDRAND &&
                                                 planned.zydis.meta.category != ZYDIS_CATEGORY_RDSEED,
                                   .memory_size = planned.memory_size,
@@ -229,6 +230,15 @@ Verifier::Accesses Verifier::accesses_of(const Task& task, std::size_t number) c
       accesses.known &= known.memory_size != 0;
       accesses.add(operand(known.memory_size, known.writes_memory));
       return accesses;
+    case Action::kString: {
+      const std::uint64_t elements = instruction.repeat == Repeat::kNone ? 1 : cpu_.gpr[x86::kRcx];
+      accesses.known &= elements <= x86::kPageSize / instruction.operand_size && !cpu_.flag(x86::rflags::kDf);
+      if (!accesses.known) return accesses;
+      const std::uint64_t size = elements * instruction.operand_size;
+      accesses.add({.linear = cpu_.gpr[x86::kRdi], .size = size, .kind = AccessKind::kWrite});
+      if (known.moves) accesses.add({.linear = cpu_.gpr[x86::kRsi], .size = size, .kind = AccessKind::kRead});
+      return accesses;
+    }
     case Action::kPushMemory:
     case Action::kJumpIndirect:
     case Action::kCallIndirect:

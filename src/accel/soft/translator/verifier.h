@@ -69,6 +69,7 @@ class Verifier {
   struct Known {
     Action action = Action::kInterpret;
     bool writes_memory = false;
+    bool moves = false;             // a string, rather than to store one
     bool repeatable = true;         // with the same result
     std::uint16_t memory_size = 0;  // bytes
     std::uint64_t flags = 0;        // that must be right before it
