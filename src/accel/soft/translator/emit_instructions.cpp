@@ -23,7 +23,10 @@ void Emitter::Generator::verbatim() {
 }
 
 void Emitter::Generator::memory() {
+  if (!is_simple_member() || planned_->member.leads) held_ = {};
   const HostOperand operand = find_operand();
+  held_.guest_r15 = false;
+  if (planned_->used.r15) held_.guest_r14 = false;
   if (planned_->used.r14) load_spilled(kR14);
   if (planned_->used.r15) load_spilled(kR15);
   raw(reencode(planned_->zydis, planned_->code(), operand).span());
@@ -70,7 +73,7 @@ void Emitter::Generator::push_flags() {
   keep_rflags(state_.arithmetic_flags, r15);
   lea(r14, ptr[r14 + r15]);
   mov(qword[at(state_.target)], r14);
-  held_ = kNoGroup;
+  held_ = {};
   Xbyak::RegExp place = find_stack();
   const Xbyak::Reg64 value = take_temporary(place);
   mov(value, qword[at(state_.target)]);

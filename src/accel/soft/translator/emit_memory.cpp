@@ -72,9 +72,7 @@ HostOperand Emitter::Generator::find_operand() {
 /// The same of one that shares a lookup: its address as the guest has it, and the group's addend.
 HostOperand Emitter::Generator::find_member(bool needs_r14, bool needs_r15) {
   const Instruction& i = *planned_->instruction;
-  // Sums of 32 bits are to be cut off.
-  const bool is_simple = is_long() && i.base < kR14 * 8 && i.index == kZeroRegister;
-  if (is_simple) {
+  if (is_simple_member()) {
     load_addend();
     const auto base = static_cast<std::uint8_t>(i.base / 8);
     const auto disp = static_cast<std::int32_t>(i.disp);
@@ -101,31 +99,51 @@ HostOperand Emitter::Generator::find_member(bool needs_r14, bool needs_r15) {
 void Emitter::Generator::load_addend() {
   if (planned_->member.leads)
     lead();
-  else if (held_ != planned_->member.group)
+  else if (held_.group != planned_->member.group)
     mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
 }
 
-/// Which group's addend R15 has behind the instruction, if it had that of BEFORE's.
-int Emitter::Generator::held_behind(int before) const {
+/// Is the operand a member whose address can stay as the guest has it? Sums of 32 bits are to be cut off.
+bool Emitter::Generator::is_simple_member() const {
   const Instruction& i = *planned_->instruction;
-  const bool spills = planned_->used.r15 || planned_->written.r15;
+  return is_member() && is_long() && i.base < kR14 * 8 && i.index == kZeroRegister;
+}
+
+/// What the temporaries have behind the instruction, if they had BEFORE in front of it.
+Emitter::Generator::Temporaries Emitter::Generator::held_behind(const Temporaries& before) const {
+  const Instruction& i = *planned_->instruction;
+  const SpilledUse& used = planned_->used;
+  const bool leads = planned_->member.leads;
+  Temporaries held = before;
   switch (planned_->action) {
     case Action::kVerbatim: {
-      const bool in_address = i.has_memory && (i.base / 8U == kR15 || i.index / 8U == kR15);
-      return spills || in_address ? kNoGroup : before;
+      const auto in_address = [&](unsigned reg) {
+        return i.has_memory && (i.base / 8U == reg || i.index / 8U == reg);
+      };
+      held.guest_r14 |= used.r14 || in_address(kR14);
+      held.guest_r15 |= used.r15 || in_address(kR15);
+      if (held.guest_r15) held.group = kNoGroup;
+      return held;
     }
-    case Action::kNothing:
+    case Action::kNothing: return held;
     case Action::kJump:
-    case Action::kJumpIf: return before;
-    case Action::kMemory: {
-      const bool simple = i.base < kR14 * 8 && i.index == kZeroRegister;
-      return is_long() && is_member() && simple && !spills ? planned_->member.group : kNoGroup;
-    }
+    case Action::kJumpIf: held.guest_r14 &= branch_target() > planned_->rip; return held;
+    case Action::kMemory:
+      if (!is_simple_member()) return {};
+      return {.guest_r14 = used.r14 || (before.guest_r14 && !leads && !used.r15),
+              .guest_r15 = used.r15,
+              .group = used.r15 ? kNoGroup : planned_->member.group};
     case Action::kPush:
-    case Action::kPop:
+    case Action::kPop: {
+      if (!is_long() || !is_member()) return {};
+      const bool keeps = before.guest_r14 && !leads && i.rm < kR14 * 8;
+      return {.guest_r14 = keeps, .group = planned_->member.group};
+    }
     case Action::kCall:
-    case Action::kLeave: return is_long() && is_member() ? planned_->member.group : kNoGroup;
-    default: return kNoGroup;
+    case Action::kLeave:
+      if (!is_long() || !is_member()) return {};
+      return {.group = planned_->member.group};
+    default: return {};
   }
 }
 

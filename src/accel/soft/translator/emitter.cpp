@@ -24,7 +24,7 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache
   enter();
   falls_through_ = true;
   part_ = part_begin_ = 0;
-  held_ = kNoGroup;
+  held_ = {};
   translation.instructions.reserve(plan.instructions.size());
   for (std::size_t i = 0; i < plan.instructions.size(); ++i) instruction(i);
   translation.end_of_last = position();
@@ -83,8 +83,9 @@ void Emitter::Generator::instruction(std::size_t number) {
   const std::uint32_t begin = position();
   const bool loaded = number != 0 && plan_->instructions[number - 1].action == Action::kInterpret;  // by the gate
   if (planned_->flags_before != 0 && !loaded) keep_flags_in(planned_->flags_home);
+  if (position() != begin) held_.guest_r14 = false;
   flags_ = planned_->flags_home;
-  const int held = held_;
+  const Temporaries held = held_;
   body();
   held_ = held_behind(held);
   translation_->instructions.push_back({.begin = begin,
@@ -94,7 +95,7 @@ void Emitter::Generator::instruction(std::size_t number) {
                                         .action = planned_->action,
                                         .writes_memory = planned_->writes_memory,
                                         .flags_home = planned_->flags_home,
-                                        .may_resume_behind = held_ == kNoGroup && !planned_->member.leads,
+                                        .may_resume_behind = held_.nothing() && !planned_->member.leads,
                                         .member = planned_->member});
   if (number + 1 - part_begin_ < plan_->parts[part_]->size) return;
   ++part_;

@@ -34,6 +34,14 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   enum class Access : std::uint8_t { kRead, kWrite };
   static constexpr int kNoGroup = -1;
 
+  /// What R14 and R15 still have from the instructions before, so that it need not be loaded again.
+  struct Temporaries {
+    bool guest_r14 = false;  // R14 is the guest's
+    bool guest_r15 = false;
+    int group = kNoGroup;  // whose addend is in R15
+    [[nodiscard]] bool nothing() const { return !guest_r14 && !guest_r15 && group == kNoGroup; }
+  };
+
   /// A jump in the hot part to a stub that is yet to be emitted.
   struct Fixup {
     std::uint32_t site = 0;
@@ -98,7 +106,8 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   HostOperand find_operand();
   HostOperand find_member(bool needs_r14, bool needs_r15);
   void load_addend();
-  [[nodiscard]] int held_behind(int before) const;
+  [[nodiscard]] Temporaries held_behind(const Temporaries& before) const;
+  [[nodiscard]] bool is_simple_member() const;
   void lead();
   Xbyak::RegExp find_stack();
   Xbyak::Reg64 take_temporary(Xbyak::RegExp& place);
@@ -116,7 +125,10 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void raw(std::span<const std::uint8_t> bytes) {
     for (const std::uint8_t value : bytes) db(value);
   }
-  void load_spilled(unsigned number) { mov(Xbyak::Reg64(static_cast<int>(number)), qword[at(cpu_.gpr[number])]); }
+  void load_spilled(unsigned number) {
+    if (number == kR14 ? held_.guest_r14 : held_.guest_r15) return;
+    mov(Xbyak::Reg64(static_cast<int>(number)), qword[at(cpu_.gpr[number])]);
+  }
   void store_spilled(unsigned number) { mov(qword[at(cpu_.gpr[number])], Xbyak::Reg64(static_cast<int>(number))); }
 
   template <class T>
@@ -156,7 +168,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   std::size_t part_begin_ = 0;
   bool falls_through_ = true;
   FlagsHome flags_ = FlagsHome::kRegister;
-  int held_ = kNoGroup;  // the group whose addend is in R15
+  Temporaries held_;
   std::vector<Fixup> fixups_;
   std::vector<FarBranch> far_branches_;
 };
