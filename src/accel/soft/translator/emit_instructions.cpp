@@ -156,6 +156,25 @@ void Emitter::Generator::add_to_stack_pointer(std::int64_t bytes) {
   load_address(rsp, Xbyak::RegExp(rsp) + static_cast<std::size_t>(bytes));
 }
 
+/// EDX:EAX become the host's counter with the guest's offset.
+void Emitter::Generator::read_tsc() {
+  constexpr std::uint8_t kHalf = 32;  // bits
+  if (needs_flags()) return interpret();
+  if (!plan_->kind.privileged) {
+    test(dword[at(cpu_.cr4)], static_cast<std::uint32_t>(x86::cr4::kTsd));
+    db(0x0f);
+    db(0x85);  // JNZ
+    jump_to_stub(ExitKind::kInterpret, interpret_id());
+  }
+  rdtsc();
+  shl(rdx, kHalf);
+  lea(rax, ptr[rax + rdx]);
+  add(rax, qword[at(cpu_.msrs.tsc_offset)]);
+  mov(rdx, rax);
+  shr(rdx, kHalf);
+  mov(eax, eax);
+}
+
 /// The host's own instruction, on host addresses, if all elements lie in one page each of source and destination.
 void Emitter::Generator::string() {
   const Instruction& i = *planned_->instruction;

@@ -128,6 +128,7 @@ void Emitter::Generator::body() {
     case Action::kPop: return pop_register();
     case Action::kLeave: return leave();
     case Action::kString: return string();
+    case Action::kReadTsc: return read_tsc();
     case Action::kJump: return jump();
     case Action::kJumpIf: return jump_if();
     case Action::kJumpCounter: return jump_counter();

@@ -84,6 +84,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void pop_register();
   void leave();
   void string();
+  void read_tsc();
   void find_elements(const Xbyak::Reg64& address, Access access);
   void jump();
   void jump_if();

@@ -168,6 +168,10 @@ Action Planner::choose() {
     return zydis.operand_width == 8 * kind_.word() ? Action::kLeave : Action::kInterpret;
   if (is_hint(zydis)) return Action::kNothing;
   if (zydis.meta.category == ZYDIS_CATEGORY_STRINGOP) return choose_string();
+  if (zydis.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
+    out_.written_gprs |= 1U << x86::kRax | 1U << x86::kRdx;
+    return Action::kReadTsc;
+  }
   if (zydis.mnemonic == ZYDIS_MNEMONIC_CLI || zydis.mnemonic == ZYDIS_MNEMONIC_STI) {
     if (!kind_.privileged) return Action::kInterpret;
     return zydis.mnemonic == ZYDIS_MNEMONIC_CLI ? Action::kDisableInterrupts : Action::kEnableInterrupts;
@@ -447,7 +451,8 @@ bool wants_flags_register(const PlannedInstruction& planned) {
     case Action::kReturn:
     case Action::kJumpIndirect:
     case Action::kCallIndirect:
-    case Action::kString: return true;
+    case Action::kString:
+    case Action::kReadTsc: return true;
     case Action::kMemory:
     case Action::kPush:
     case Action::kPushMemory:

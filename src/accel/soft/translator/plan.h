@@ -57,6 +57,7 @@ enum class Action : std::uint8_t {
   kPop,
   kLeave,
   kString,  // MOVS and STOS
+  kReadTsc,
   kJump,
   kJumpIf,
   kJumpCounter,  // JRCXZ, LOOP

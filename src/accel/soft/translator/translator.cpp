@@ -489,9 +489,10 @@ Translation* Translator::find_or_make(const Block& block) {
   if (owned.registers && !provide(*owned.registers)) return nullptr;
   TranslationKey key{.linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = state_->registers};
   if (Translation* const found = find(owned, key); found != nullptr) return found;
+  constexpr unsigned kShared = 2;  // most processes end soon
   const auto is_same_place = [&](const Owned::Placed& placed) { return placed.linear == linear; };
   if (owned.registers && std::ranges::none_of(owned.list, is_same_place) &&
-      !owned.is_hot_at(linear, options_.threshold))
+      !owned.is_hot_at(linear, kShared * options_.threshold))
     return nullptr;
   constexpr std::size_t kMostPerBlock = 16;
   if (owned.list.size() >= kMostPerBlock) owned.clear();

@@ -289,6 +289,46 @@ TEST_F(TranslatorTest, LeavesWhereInterruptsAreEnabledThatSomebodyWaitsFor) {
   EXPECT_EQ(pair.cpu().rip, tiny::kCode + 11);
 }
 
+TEST_F(TranslatorTest, KeepsFlagsAcrossReturnsAndIndirectBranches) {
+  pair.set_gpr(kRsp, tiny::kStackTop);
+  // mov ebp, 40; L: mov eax, ebp; call F; adc ebx, 0; lea rdx, [rip+T]; cmp eax, 20; jmp rdx; int3; T: setl cl;
+  // movzx ecx, cl; add esi, ecx; call F; lahf; add edi, eax; dec ebp; jnz L; hlt; F: cmp eax, 13; push rax; pop r8; ret
+  pair.run({0xbd, 40,   0,    0,    0,    0x89, 0xe8, 0xe8, 0x29, 0,    0,    0,    0x83, 0xd3, 0,    0x48,
+            0x8d, 0x15, 6,    0,    0,    0,    0x83, 0xf8, 20,   0xff, 0xe2, 0xcc, 0x0f, 0x9c, 0xc1, 0x0f,
+            0xb6, 0xc9, 0x01, 0xce, 0xe8, 0x0c, 0,    0,    0,    0x9f, 0x01, 0xc7, 0xff, 0xcd, 0x75, 0xd5,
+            kHlt, 0x90, 0x90, 0x90, 0x90, 0x83, 0xf8, 13,   0x50, 0x41, 0x58, 0xc3});
+  EXPECT_EQ(pair.cpu().gpr[kRbx], 12U);
+  EXPECT_EQ(pair.cpu().gpr[kRsi], 19U);
+}
+
+TEST_F(TranslatorTest, ReadsTheTimeStampCounter) {
+  // mov ebp, 40; L: rdtsc; shl rdx, 32; or rax, rdx; cmp rax, rsi; jb BAD; mov rsi, rax; dec ebp; jnz L; xor eax, eax;
+  // xor edx, edx; xor esi, esi; hlt; BAD: mov ebx, 1; hlt
+  for (TestCpu* test : pair.both()) test->cpu.msrs.tsc_offset = 0x1234'5678'9abc - host_tsc();
+  pair.run({0xbd, 40,   0,    0,    0,    0x0f, 0x31, 0x48, 0xc1, 0xe2, 32,   0x48, 0x09, 0xd0, 0x48, 0x39,
+            0xf0, 0x72, 0x0e, 0x48, 0x89, 0xc6, 0xff, 0xcd, 0x75, 0xeb, 0x31, 0xc0, 0x31, 0xd2, 0x31, 0xf6,
+            kHlt, 0xbb, 1,    0,    0,    0,    kHlt});
+  EXPECT_EQ(pair.cpu().gpr[kRbx], 0U);
+  EXPECT_LT(pair.statistics().interpreted, 20U);
+}
+
+TEST_F(TranslatorTest, KeepsFlagsAcrossPages) {
+  constexpr std::size_t kPage = 0x1000;
+  Code code(kPage + 0x20, 0x90);
+  const auto put = [&](std::size_t at, const Code& bytes) {
+    std::ranges::copy(bytes, code.begin() + static_cast<std::ptrdiff_t>(at));
+  };
+  // mov ebp, 40; L: cmp ebp, 17; jb FAR; jmp END; ... END: cmp ebp, 30; ADC over the page's end; FAR: adc ebx, 0;
+  // dec ebp; jnz L; hlt
+  put(0, {0xbd, 40, 0, 0, 0, 0x83, 0xfd, 17, 0x0f, 0x82, 0xf5, 0x0f, 0, 0, 0xe9, 0xe8, 0x0f, 0, 0});
+  put(kPage - 5, {0x83, 0xfd, 30, 0x83, 0xd6, 0});
+  put(kPage + 3, {0x83, 0xd3, 0, 0xff, 0xcd, 0x0f, 0x85, 0xf7, 0xef, 0xff, 0xff, kHlt});
+  pair.run(code);
+  EXPECT_EQ(pair.cpu().gpr[kRbx], 16U);
+  EXPECT_EQ(pair.cpu().gpr[kRsi], 13U);
+  EXPECT_LT(pair.statistics().link_exits, 20U);
+}
+
 TEST_F(TranslatorTest, MovesAndStoresStrings) {
   pair.set_gpr(kRbx, kDataPage);
   // mov ebp, 40; L: mov rsi, rbx; lea rdi, [rbx+0x801]; mov ecx, 37; rep movsb; mov ecx, 5; rep stosq; movsd; stosw;
