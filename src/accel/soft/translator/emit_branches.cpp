@@ -179,9 +179,7 @@ void Emitter::Generator::probe_jump_cache() {
   je(hit);
   add(r15d, sizeof(JumpCacheEntry) / 4);
   cmp(r14, qword[found_entry(offsetof(JumpCacheEntry, linear))]);
-  db(0x0f);
-  db(0x85);  // JNE
-  jump_to_stub(ExitKind::kInterpret, interpret_id());
+  interpret_if(kNotEqual);
   L(hit);
 }
 

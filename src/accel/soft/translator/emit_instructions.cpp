@@ -162,9 +162,7 @@ void Emitter::Generator::read_tsc() {
   if (needs_flags()) return interpret();
   if (!plan_->kind.privileged) {
     test(dword[at(cpu_.cr4)], static_cast<std::uint32_t>(x86::cr4::kTsd));
-    db(0x0f);
-    db(0x85);  // JNZ
-    jump_to_stub(ExitKind::kInterpret, interpret_id());
+    interpret_if(kNotEqual);
   }
   rdtsc();
   shl(rdx, kHalf);
@@ -181,14 +179,10 @@ void Emitter::Generator::string() {
   if (needs_flags()) return interpret();
   const bool moves = (planned_->written_gprs >> x86::kRsi & 1U) != 0;
   test(dword[at(cpu_.rflags)], static_cast<std::uint32_t>(x86::rflags::kDf));
-  db(0x0f);
-  db(0x85);  // JNZ
-  jump_to_stub(ExitKind::kInterpret, interpret_id());
+  interpret_if(kNotEqual);
   if (i.repeat == Repeat::kRep) {
     cmp(rcx, static_cast<std::uint32_t>(x86::kPageSize / i.operand_size));
-    db(0x0f);
-    db(0x87);  // JA
-    jump_to_stub(ExitKind::kInterpret, interpret_id());
+    interpret_if(kAbove);
   }
   if (moves) {
     find_elements(rsi, Access::kRead);
@@ -213,9 +207,7 @@ void Emitter::Generator::find_elements(const Xbyak::Reg64& address, Access acces
   find_entry(reinterpret_cast<std::size_t>(access == Access::kRead ? &first.read_tag : &first.write_tag));
   if (i.repeat == Repeat::kRep) lea(r14, ptr[r14 + rcx * i.operand_size]);
   cmp(r14, static_cast<std::uint32_t>(x86::kPageSize - (i.repeat == Repeat::kRep ? 0 : i.operand_size)));
-  db(0x0f);
-  db(0x87);  // JA
-  jump_to_stub(ExitKind::kInterpret, interpret_id());
+  interpret_if(kAbove);
   mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&first.addend)]);
 }
 

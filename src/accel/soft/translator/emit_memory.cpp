@@ -117,9 +117,7 @@ Emitter::Generator::Temporaries Emitter::Generator::held_behind(const Temporarie
   Temporaries held = before;
   switch (planned_->action) {
     case Action::kVerbatim: {
-      const auto in_address = [&](unsigned reg) {
-        return i.has_memory && (i.base / 8U == reg || i.index / 8U == reg);
-      };
+      const auto in_address = [&](unsigned reg) { return i.has_memory && (i.base / 8U == reg || i.index / 8U == reg); };
       held.guest_r14 |= used.r14 || in_address(kR14);
       held.guest_r15 |= used.r15 || in_address(kR15);
       if (held.guest_r15) held.group = kNoGroup;
@@ -212,9 +210,7 @@ void Emitter::Generator::look_up(Access access, unsigned size, const std::uintpt
 void Emitter::Generator::look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result) {
   find_entry(tag);
   cmp(r14, kPageSize - size);
-  db(0x0f);
-  db(0x87);  // JA
-  jump_to_stub(ExitKind::kInterpret, interpret_id());
+  interpret_if(kAbove);
   mov(r15, qword[r15 + result]);
 }
 

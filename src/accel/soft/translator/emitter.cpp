@@ -72,7 +72,7 @@ void Emitter::Generator::guard() {
 void Emitter::Generator::guard_page(std::uint64_t linear, std::uint32_t number) {
   cmp(dword[at(cpu_.tlb.code().number(translation_->key.mmu_index, linear))], number);
   db(0x0f);
-  db(0x85);  // JNE
+  db(kNotEqual);
   flags_ = FlagsHome::kMemory;
   jump_to_stub(ExitKind::kGuard, translation_->id);
 }
@@ -159,6 +159,12 @@ void Emitter::Generator::stubs() {
     link.site = position();
     dd(link.stub - (position() + 4));
   }
+}
+
+void Emitter::Generator::interpret_if(Condition condition) {
+  db(0x0f);
+  db(condition);
+  jump_to_stub(ExitKind::kInterpret, interpret_id());
 }
 
 /// Behind the opcode of a near jump.

@@ -32,6 +32,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
 
  private:
   enum class Access : std::uint8_t { kRead, kWrite };
+  enum Condition : std::uint8_t { kNotEqual = 0x85, kAbove = 0x87 };  // second bytes of near jumps
   static constexpr int kNoGroup = -1;
 
   /// What R14 and R15 still have from the instructions before, so that it need not be loaded again.
@@ -122,6 +123,8 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void load_address(const Xbyak::Reg64& reg, const Xbyak::RegExp& sum);
   void link_to(std::uint64_t target);
   void link_here(std::uint64_t target, FlagsHome flags);
+  /// Interprets the instruction if the comparison before says so.
+  void interpret_if(Condition condition);
   void jump_to_stub(ExitKind kind, std::uint32_t id, bool reload_rcx = false);
   void raw(std::span<const std::uint8_t> bytes) {
     for (const std::uint8_t value : bytes) db(value);
