@@ -160,6 +160,11 @@ void fill(const ZydisDecodedInstruction& zydis, std::span<const ZydisDecodedOper
   }
 }
 
+/// A name of a string operation and of an SSE2 instruction at once.
+bool is_shared_name(ZydisMnemonic mnemonic) {
+  return mnemonic == ZYDIS_MNEMONIC_MOVSD || mnemonic == ZYDIS_MNEMONIC_CMPSD;
+}
+
 DecodeStatus faulting(Handler handler, std::size_t length, Instruction& out) {
   out = {};
   out.handler = handler;
@@ -186,15 +191,20 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeMode mode,
   const auto window = bytes.first(std::min<std::size_t>(bytes.size(), kLongestInstruction));
   ZydisDecodedInstruction zydis;
   std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> storage;
-  const ZyanStatus status = ZydisDecoderDecodeFull(&zydis_.at(static_cast<std::size_t>(mode)), window.data(),
-                                                   window.size(), &zydis, storage.data());
+  ZydisDecoderContext context;
+  const ZydisDecoder& decoder = zydis_.at(static_cast<std::size_t>(mode));
+  ZyanStatus status = ZydisDecoderDecodeInstruction(&decoder, &context, window.data(), window.size(), &zydis);
+  // Our own operations know what is implicit about them; the others' are asked for.
+  const bool known = ZYAN_SUCCESS(status) && has_operation(zydis.mnemonic) && !is_shared_name(zydis.mnemonic);
+  const std::uint8_t count = known ? zydis.operand_count_visible : zydis.operand_count;
+  if (ZYAN_SUCCESS(status)) status = ZydisDecoderDecodeOperands(&decoder, &context, &zydis, storage.data(), count);
   if (status == ZYDIS_STATUS_NO_MORE_DATA)
     return window.size() < kLongestInstruction ? DecodeStatus::kTooShort
                                                : faulting(too_long_instruction, window.size(), instruction);
   if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return faulting(too_long_instruction, window.size(), instruction);
   if (!ZYAN_SUCCESS(status) || !isa_sets_[zydis.meta.isa_set]) return faulting(undefined_instruction, 1, instruction);
   instruction = {};
-  const std::span<const ZydisDecodedOperand> operands(storage.data(), zydis.operand_count);
+  const std::span<const ZydisDecodedOperand> operands(storage.data(), count);
   fill(zydis, operands, instruction);
   instruction.handler = select(zydis, operands, mode, window.data(), instruction);
   if (instruction.handler == nullptr) return faulting(undefined_instruction, zydis.length, instruction);
@@ -221,9 +231,7 @@ Handler Decoder::select(const ZydisDecodedInstruction& zydis, std::span<const Zy
   for (const Selector selector : selectors)
     if (const Handler handler = selector != nullptr ? selector(decoded, instruction) : nullptr; handler != nullptr)
       return handler;
-  // Names of string operations and of SSE2 instructions at once.
-  const bool may_be_sse = zydis.mnemonic == ZYDIS_MNEMONIC_MOVSD || zydis.mnemonic == ZYDIS_MNEMONIC_CMPSD;
-  return may_be_sse ? stubs_.select(decoded, bytes, instruction) : nullptr;
+  return is_shared_name(zydis.mnemonic) ? stubs_.select(decoded, bytes, instruction) : nullptr;
 }
 
 }  // namespace doppel::accel::soft
