@@ -431,10 +431,14 @@ void Translator::find_x87_pointers(const X87Pointers& before) {
   const Instruction& instruction = place.instruction();
   X87Pointers now{.fop = instruction.stub->fop, .fip = place.rip(), .fdp = before.fdp};
   cpu_.fpu.fcs = cpu_.segment[x86::kCs].selector;
+  // An instruction without an operand leaves the pointer to that of one before, whose segment was a flat one but for
+  // the odd FS or GS.
   const bool has_operand = instruction.stub->memory_size != 0;
-  if (const auto operand = has_operand ? cpu_.tlb.linear_of(cpu_.mmu_index, host.fdp) : std::nullopt; operand) {
-    now.fdp = *operand - cpu_.view[instruction.segment].base;
-    cpu_.fpu.fds = cpu_.segment[instruction.segment].selector;
+  const x86::SegmentName segment = has_operand ? instruction.segment : x86::kDs;
+  const bool changed = has_operand || host.fdp != before.fdp;
+  if (const auto operand = changed ? cpu_.tlb.linear_of(cpu_.mmu_index, host.fdp) : std::nullopt; operand) {
+    now.fdp = *operand - cpu_.view[segment].base;
+    cpu_.fpu.fds = cpu_.segment[segment].selector;
   }
   now.put(cpu_.fpu);
 }
