@@ -426,7 +426,8 @@ void Translator::call_gate() const {
 void Translator::find_x87_pointers(const X87Pointers& before) {
   const X87Pointers host = X87Pointers::of(cpu_.fpu);
   before.put(cpu_.fpu);
-  if (host.fip - generated_.begin >= generated_.end - generated_.begin) return;
+  // What is as it was may be anything that the guest has loaded.
+  if (host.fip == before.fip || host.fip - generated_.begin >= generated_.end - generated_.begin) return;
   const Place place = place_of(host.fip);
   const Instruction& instruction = place.instruction();
   X87Pointers now{.fop = instruction.stub->fop, .fip = place.rip(), .fdp = before.fdp};
