@@ -301,6 +301,14 @@ TEST_F(TranslatorTest, KeepsFlagsAcrossReturnsAndIndirectBranches) {
   EXPECT_EQ(pair.cpu().gpr[kRsi], 19U);
 }
 
+// Nothing is in a jump cache where zeros are.
+TEST_F(TranslatorTest, JumpsToAddressZero) {
+  // mov word [0], JMP RBX; mov ebp, 40; L: lea rbx, [rip+X]; xor eax, eax; jmp rax; X: dec ebp; jnz L; hlt
+  pair.run({0x66, 0xc7, 0x04, 0x25, 0, 0, 0,    0,    0xff, 0xe3, 0xbd, 40,   0,    0,    0,   0x48,
+            0x8d, 0x1d, 4,    0,    0, 0, 0x31, 0xc0, 0xff, 0xe0, 0xff, 0xcd, 0x75, 0xf1, kHlt});
+  EXPECT_EQ(pair.cpu().gpr[kRbp], 0U);
+}
+
 TEST_F(TranslatorTest, ReadsTheTimeStampCounter) {
   // mov ebp, 40; L: rdtsc; shl rdx, 32; or rax, rdx; cmp rax, rsi; jb BAD; mov rsi, rax; dec ebp; jnz L; xor eax, eax;
   // xor edx, edx; xor esi, esi; hlt; BAD: mov ebx, 1; hlt
