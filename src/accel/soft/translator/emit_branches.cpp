@@ -40,11 +40,7 @@ void Emitter::Generator::link_here(std::uint64_t target, FlagsHome flags) {
   const auto n = static_cast<std::uint32_t>(translation_->links.size());
   translation_->links.push_back(
       {.target = target, .site = position(), .number = static_cast<std::uint8_t>(number_), .flags = flags});
-  fixups_.push_back({.site = position(),
-                     .kind = ExitKind::kLink,
-                     .id = translation_->id << Translation::kLinkBits | n,
-                     .flags = flags});
-  dd(0);
+  jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, flags);
 }
 
 void Emitter::Generator::jump() {
@@ -101,16 +97,14 @@ void Emitter::Generator::return_() {
   load_word(r14, find_stack());
   probe_jump_cache();
   add_to_stack_pointer(word() + static_cast<std::int64_t>(planned_->instruction->imm));
-  Xbyak::CodeGenerator::jmp(qword[found_entry(offsetof(JumpCacheEntry, code))]);
-  falls_through_ = false;
+  jump_to_found();
 }
 
 void Emitter::Generator::jump_indirect() {
   poll();
   load_target();
   probe_jump_cache();
-  Xbyak::CodeGenerator::jmp(qword[found_entry(offsetof(JumpCacheEntry, code))]);
-  falls_through_ = false;
+  jump_to_found();
 }
 
 /// Nothing is stored before it is known where the branch goes: else the whole instruction is interpreted.
@@ -181,6 +175,11 @@ void Emitter::Generator::probe_jump_cache() {
   cmp(r14, qword[found_entry(offsetof(JumpCacheEntry, linear))]);
   interpret_if(kNotEqual);
   L(hit);
+}
+
+void Emitter::Generator::jump_to_found() {
+  Xbyak::CodeGenerator::jmp(qword[found_entry(offsetof(JumpCacheEntry, code))]);
+  falls_through_ = false;
 }
 
 /// What is at OFFSET in the entry that was found.

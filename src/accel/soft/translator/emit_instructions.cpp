@@ -5,8 +5,7 @@ namespace doppel::accel::soft {
 
 void Emitter::Generator::interpret() {
   mov(r14d, interpret_id());
-  const GateExit& exit = gate_.exits.at(static_cast<std::size_t>(ExitKind::kInterpret));
-  Xbyak::CodeGenerator::jmp(flags_ == FlagsHome::kMemory ? exit.flags_saved : exit.flags_in_register);
+  Xbyak::CodeGenerator::jmp(gate_.exit(ExitKind::kInterpret, flags_));
 }
 
 void Emitter::Generator::verbatim() {
@@ -100,7 +99,7 @@ void Emitter::Generator::enable_interrupts() {
   movzx(ecx, byte[at(cpu_.irq_window_wanted)]);
   jrcxz(none);
   db(0xe9);
-  jump_to_stub(ExitKind::kInterpret, interpret_id(), true);
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), flags_, true);
   L(none);
   mov(rcx, qword[at(state_.rcx)]);
   mov(r14, qword[at(cpu_.rflags)]);
@@ -177,7 +176,7 @@ void Emitter::Generator::read_tsc() {
 void Emitter::Generator::string() {
   const Instruction& i = *planned_->instruction;
   if (needs_flags()) return interpret();
-  const bool moves = (planned_->written_gprs >> x86::kRsi & 1U) != 0;
+  const bool moves = planned_->moves_string();
   test(dword[at(cpu_.rflags)], static_cast<std::uint32_t>(x86::rflags::kDf));
   interpret_if(kNotEqual);
   if (i.repeat == Repeat::kRep) {

@@ -116,13 +116,7 @@ Emitter::Generator::Temporaries Emitter::Generator::held_behind(const Temporarie
   const bool leads = planned_->member.leads;
   Temporaries held = before;
   switch (planned_->action) {
-    case Action::kVerbatim: {
-      const auto in_address = [&](unsigned reg) { return i.has_memory && (i.base / 8U == reg || i.index / 8U == reg); };
-      held.guest_r14 |= used.r14 || in_address(kR14);
-      held.guest_r15 |= used.r15 || in_address(kR15);
-      if (held.guest_r15) held.group = kNoGroup;
-      return held;
-    }
+    case Action::kVerbatim: return held_;  // and what was loaded
     case Action::kNothing: return held;
     case Action::kJump:
     case Action::kJumpIf: held.guest_r14 &= branch_target() > planned_->rip; return held;
@@ -235,7 +229,7 @@ void Emitter::Generator::look_up_live_flags(std::size_t tag, unsigned size, std:
   pext(rcx, rcx, qword[at(state_.page_mask)]);
   jrcxz(hit);
   db(0xe9);
-  jump_to_stub(ExitKind::kInterpret, interpret_id(), true);
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), flags_, true);
   L(hit);
   mov(rcx, qword[at(state_.rcx)]);
 }

@@ -73,8 +73,7 @@ void Emitter::Generator::guard_page(std::uint64_t linear, std::uint32_t number) 
   cmp(dword[at(cpu_.tlb.code().number(translation_->key.mmu_index, linear))], number);
   db(0x0f);
   db(kNotEqual);
-  flags_ = FlagsHome::kMemory;
-  jump_to_stub(ExitKind::kGuard, translation_->id);
+  jump_to_stub(ExitKind::kGuard, translation_->id, FlagsHome::kMemory);
 }
 
 void Emitter::Generator::instruction(std::size_t number) {
@@ -144,10 +143,9 @@ void Emitter::Generator::body() {
 void Emitter::Generator::stubs() {
   for (const Fixup& fixup : fixups_) {
     const std::uint32_t stub = position();
-    const GateExit& exit = gate_.exits.at(static_cast<std::size_t>(fixup.kind));
     if (fixup.reload_rcx) mov(rcx, qword[at(state_.rcx)]);
     mov(r14d, fixup.id);
-    Xbyak::CodeGenerator::jmp(fixup.flags == FlagsHome::kMemory ? exit.flags_saved : exit.flags_in_register);
+    Xbyak::CodeGenerator::jmp(gate_.exit(fixup.kind, fixup.flags));
     patch(fixup.site, stub);
     if (fixup.kind == ExitKind::kLink) translation_->links.at(fixup.id & low_mask(Translation::kLinkBits)).stub = stub;
   }
@@ -164,12 +162,12 @@ void Emitter::Generator::stubs() {
 void Emitter::Generator::interpret_if(Condition condition) {
   db(0x0f);
   db(condition);
-  jump_to_stub(ExitKind::kInterpret, interpret_id());
+  jump_to_stub(ExitKind::kInterpret, interpret_id(), flags_);
 }
 
-/// Behind the opcode of a near jump.
-void Emitter::Generator::jump_to_stub(ExitKind kind, std::uint32_t id, bool reload_rcx) {
-  fixups_.push_back({.site = position(), .kind = kind, .id = id, .flags = flags_, .reload_rcx = reload_rcx});
+/// Behind the opcode of a near jump, with the flags in FLAGS.
+void Emitter::Generator::jump_to_stub(ExitKind kind, std::uint32_t id, FlagsHome flags, bool reload_rcx) {
+  fixups_.push_back({.site = position(), .kind = kind, .id = id, .flags = flags, .reload_rcx = reload_rcx});
   dd(0);
 }
 

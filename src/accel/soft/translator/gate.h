@@ -60,7 +60,10 @@ struct GateExit {
 struct GateCode {
   const std::uint8_t* enter = nullptr;     // a function, called with nothing but GateState
   std::array<GateExit, kExitKinds> exits;  // by ExitKind
-  [[nodiscard]] const std::uint8_t* fault() const { return exits.back().flags_in_register; }
+  [[nodiscard]] const std::uint8_t* exit(ExitKind kind, FlagsHome flags) const {
+    const GateExit& exit = exits.at(static_cast<std::size_t>(kind));
+    return flags == FlagsHome::kMemory ? exit.flags_saved : exit.flags_in_register;
+  }
 };
 
 /// Generates the gate of CPU and STATE, both below 2 GiB, at WRITABLE. Returns how many bytes it took, at most

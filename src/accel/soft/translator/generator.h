@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "accel/soft/translator/emitter.h"
@@ -115,6 +116,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   Xbyak::Reg64 take_temporary(Xbyak::RegExp& place);
   void load_target();
   void probe_jump_cache();
+  void jump_to_found();
   [[nodiscard]] Xbyak::RegExp found_entry(std::size_t offset) const;
   void store_word(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch);
   void store_word(const Xbyak::RegExp& place, const Xbyak::Reg64& value);
@@ -125,12 +127,14 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void link_here(std::uint64_t target, FlagsHome flags);
   /// Interprets the instruction if the comparison before says so.
   void interpret_if(Condition condition);
-  void jump_to_stub(ExitKind kind, std::uint32_t id, bool reload_rcx = false);
+  void jump_to_stub(ExitKind kind, std::uint32_t id, FlagsHome flags, bool reload_rcx = false);
   void raw(std::span<const std::uint8_t> bytes) {
     for (const std::uint8_t value : bytes) db(value);
   }
   void load_spilled(unsigned number) {
-    if (number == kR14 ? held_.guest_r14 : held_.guest_r15) return;
+    bool& held = number == kR14 ? held_.guest_r14 : held_.guest_r15;
+    if (std::exchange(held, true)) return;
+    if (number == kR15) held_.group = kNoGroup;
     mov(Xbyak::Reg64(static_cast<int>(number)), qword[at(cpu_.gpr[number])]);
   }
   void store_spilled(unsigned number) { mov(qword[at(cpu_.gpr[number])], Xbyak::Reg64(static_cast<int>(number))); }

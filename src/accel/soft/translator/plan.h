@@ -140,6 +140,8 @@ struct PlannedInstruction {
   MachineCode rewritten;                        // BYTES as 64-bit code, if they are none
   ZydisDecodedInstruction zydis{};              // of code()
 
+  /// Of kString: MOVS rather than STOS?
+  [[nodiscard]] bool moves_string() const { return (written_gprs >> x86::kRsi & 1U) != 0; }
   [[nodiscard]] std::uint64_t next_rip() const { return rip + bytes.size(); }
   [[nodiscard]] std::span<const std::uint8_t> code() const { return rewritten.size != 0 ? rewritten.span() : bytes; }
 };

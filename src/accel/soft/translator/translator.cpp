@@ -142,8 +142,8 @@ Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& opt
   emitter_ = std::make_unique<Emitter>(memory_.writable(), memory_.capacity(), cpu_, *state_, gate_);
   generated_.begin = reinterpret_cast<std::uintptr_t>(memory_.executable());
   generated_.end = generated_.begin + memory_.capacity();
-  generated_.resume =
-      address_of(static_cast<std::uint32_t>(reinterpret_cast<const std::byte*>(gate_.fault()) - memory_.writable()));
+  generated_.resume = address_of(static_cast<std::uint32_t>(
+      reinterpret_cast<const std::byte*>(gate_.exit(ExitKind::kFault, FlagsHome::kRegister)) - memory_.writable()));
   cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
   if (options_.verify != 0)
     verifier_ = std::make_unique<Verifier>(cpu_, memory_, gate_, options_.verify, [this](std::uint32_t position) {
@@ -171,8 +171,7 @@ void Translator::enter_in_jump_cache(const Translation& translation) {
 }
 
 /// What branches reach at LINEAR from a translation of KEY; null: nothing.
-Translation* Translator::find_reachable(TranslationKey key, std::uint64_t linear) {
-  key.linear = linear;
+Translation* Translator::find_reachable(const TranslationKey& key, std::uint64_t linear) {
   const std::uint64_t code = jump_cache_of(key)->find(linear);
   if (code == 0) return nullptr;
   std::uint32_t id = 0;
@@ -191,7 +190,7 @@ bool Translator::is_mapped(const Translation& translation) const {
 
 void Translator::link_to_known(Translation& from) {
   for (Link& link : from.links) {
-    if (link.to != nullptr || (options_.may_chain_to && !options_.may_chain_to(link.target))) continue;
+    if (link.to != nullptr || !may_chain_to(link.target)) continue;
     if (Translation* const to = find_reachable(from.key, link.target); to != nullptr) this->link(from, link, *to);
   }
 }
@@ -234,7 +233,7 @@ bool Translator::run(const Block& block) {
   if (is_new) make_reachable(*translation);
   note_page(linear, translation->page_number);
   if (translation->crosses()) note_page(linear + x86::kPageSize, translation->second_page_number);
-  if (!options_.may_chain_to || options_.may_chain_to(linear)) {
+  if (may_chain_to(linear)) {
     enter_in_jump_cache(*translation);
     if (from != nullptr && from->links[link_number_].target == linear)
       link(*from, from->links[link_number_], *translation);
@@ -309,7 +308,7 @@ void Translator::enter(std::uint32_t position) {
 /// Where a jump leads that was taken for the first time, unless that is the run loop's to find out.
 Translation* Translator::follow_link() {
   Link& link = link_from_->links[link_number_];
-  if (verifier_ != nullptr || (options_.may_chain_to && !options_.may_chain_to(link.target))) return nullptr;
+  if (verifier_ != nullptr || !may_chain_to(link.target)) return nullptr;
   Translation* const to = find_reachable(link_from_->key, link.target);
   if (to == nullptr || !is_mapped(*to)) return nullptr;
   this->link(*std::exchange(link_from_, nullptr), link, *to);
@@ -460,13 +459,13 @@ void Translator::follow_fault() {
   interpret(Instruction(exit.in->instruction(exit.number)), exit.rip);
 }
 
-std::vector<Translator::CodeRange>::iterator Translator::find_code(std::uint32_t position) {
-  return std::ranges::upper_bound(by_code_, position, {}, &CodeRange::end);
+std::size_t Translator::range_at(std::uint32_t position) const {
+  return static_cast<std::size_t>(std::ranges::upper_bound(by_code_, position, {}, &CodeRange::end) - by_code_.begin());
 }
 
 /// Whose code is at POSITION.
 Translation& Translator::translation_at(std::uint32_t position) const {
-  return *std::ranges::upper_bound(by_code_, position, {}, &CodeRange::end)->translation;
+  return *by_code_.at(range_at(position)).translation;
 }
 
 /// Whose code is at the host address AT.
@@ -532,7 +531,7 @@ Translation* Translator::find(Owned& owned, const TranslationKey& key) {
 /// Makes PLAN_ of BLOCK, which RIP is at, and unless it shall stay ALONE of what comes behind it.
 void Translator::plan(const Block& block, bool alone, bool shared) {
   const auto find = [&](std::uint64_t linear) -> const Block* {
-    const bool apart = alone || options_.one_instruction || (options_.may_chain_to && !options_.may_chain_to(linear));
+    const bool apart = alone || options_.one_instruction || !may_chain_to(linear);
     return apart ? nullptr : cache_.nearby(linear);
   };
   plan_blocks(cache_.decoder(), block, *kind_, cpu_.rip, find, shared, plan_);
@@ -740,7 +739,7 @@ void Translator::look_for_host_writes() {
 void Translator::discard(Translation& translation) {
   detach(translation);
   if (link_from_ == &translation) link_from_ = nullptr;
-  find_code(translation.end - 1)->translation = nullptr;
+  by_code_.at(range_at(translation.end - 1)).translation = nullptr;
   for (const Block* part : std::span(translation.parts).subspan(1))
     std::erase(translations_of(*part).users, &translation);
   std::unique_ptr<Translation>& place = translations_[translation.id];

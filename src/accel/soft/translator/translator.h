@@ -80,7 +80,7 @@ class Translator final : public TranslatedCode {
     std::uint32_t end = 0;
     Translation* translation = nullptr;  // null: it is no more
   };
-  [[nodiscard]] std::vector<CodeRange>::iterator find_code(std::uint32_t position);
+  [[nodiscard]] std::size_t range_at(std::uint32_t position) const;
   [[nodiscard]] Translation& translation_at(std::uint32_t position) const;
   struct PageKey {
     std::uint64_t linear;
@@ -121,9 +121,13 @@ class Translator final : public TranslatedCode {
   void discard(Translation& translation);
   [[nodiscard]] JumpCache* jump_cache_of(const TranslationKey& key);
   void enter_in_jump_cache(const Translation& translation);
-  [[nodiscard]] Translation* find_reachable(TranslationKey key, std::uint64_t linear);
+  [[nodiscard]] Translation* find_reachable(const TranslationKey& key, std::uint64_t linear);
   [[nodiscard]] bool is_mapped(const Translation& translation) const;
   void link_to_known(Translation& from);
+  /// May code go there without the run loop?
+  [[nodiscard]] bool may_chain_to(std::uint64_t linear) const {
+    return !options_.may_chain_to || options_.may_chain_to(linear);
+  }
   Translation* follow_link();
 
   // Running.

@@ -37,9 +37,7 @@ class Verifier::Breakpoint {
       : place_(code.writable() + translation.instructions[number].begin) {
     std::memcpy(saved_.data(), place_, saved_.size());
     const std::uint32_t id = translation.id << Translation::kInstructionBits | static_cast<std::uint32_t>(number);
-    const GateExit& exits = gate.exits.at(static_cast<std::size_t>(ExitKind::kInterpret));
-    const bool saved = translation.flags_home_before(number) == FlagsHome::kMemory;
-    const std::uint8_t* const exit = saved ? exits.flags_saved : exits.flags_in_register;
+    const std::uint8_t* const exit = gate.exit(ExitKind::kInterpret, translation.flags_home_before(number));
     const auto distance =
         static_cast<std::int32_t>(reinterpret_cast<const std::byte*>(exit) - (place_ + saved_.size()));
     std::array<std::uint8_t, kSize> bytes = {0x41, 0xbe, 0, 0, 0, 0, 0xe9};  // MOV R14D, id; JMP rel32
@@ -73,7 +71,7 @@ void Verifier::learn(const Translation& translation, const BlockPlan& plan) {
   for (const PlannedInstruction& planned : plan.instructions) {
     block.instructions.push_back({.action = planned.action,
                                   .writes_memory = planned.writes_memory,
-                                  .moves = (planned.written_gprs >> x86::kRsi & 1U) != 0,
+                                  .moves = planned.moves_string(),
                                   .repeatable = planned.zydis.meta.category != ZYDIS_CATEGORY_RDRAND &&
                                                 planned.zydis.meta.category != ZYDIS_CATEGORY_RDSEED,
                                   .memory_size = planned.memory_size,
