@@ -1,6 +1,6 @@
 // Runs random blocks of 1 to 20 instructions both natively and by the translator, and compares everything: with
 // operands near the ends of pages, faults in the middle, and code that the block itself or a device changes.
-//   block_differential [--seed S] [--cases N] [--seconds T] [--states N] [--shown N] [--verify 1]
+//   block_differential [--seed S] [--cases N] [--seconds T] [--states N] [--shown N] [--verify 1] [--hot 1]
 // Each block is of a seed of its own, counted up from S; a case is a block and a state. --verify 1 has the translator
 // run in lockstep with the interpreter as well. Exit status 1: there are mismatches.
 #include <fmt/format.h>
@@ -35,6 +35,7 @@ struct Options {
   std::uint64_t states = 8;   // for each block
   std::uint64_t shown = 5;    // mismatches
   std::uint64_t verify = 0;
+  std::uint64_t hot = 0;
 };
 
 constexpr unsigned kMostSteps = 20;
@@ -98,7 +99,8 @@ class BlockDifferential {
   const InstructionForms forms_;
   GuestRunner rehearsed_{host_fs_base(), NativeRunner::kGsBase};
   const accel::soft::LowPointer<BlockGuest> guest_owner_ =
-      accel::soft::make_low<BlockGuest>(host_fs_base(), NativeRunner::kGsBase, options_.verify != 0);
+      accel::soft::make_low<BlockGuest>(host_fs_base(), NativeRunner::kGsBase,
+                                        BlockGuest::Options{.verify = options_.verify != 0, .hot = options_.hot != 0});
   BlockGuest& guest_ = *guest_owner_;
   NativeRunner native_{CodePages::kWritable};
   BlockGenerator generator_{forms_, rehearsed_, host_fs_base(), NativeRunner::kGsBase};
@@ -240,7 +242,8 @@ bool parse(int argc, char** argv, Options& options) {
   };
   static constexpr std::array kNumbers = {Number{"--seed", &Options::seed},       Number{"--cases", &Options::cases},
                                           Number{"--seconds", &Options::seconds}, Number{"--states", &Options::states},
-                                          Number{"--shown", &Options::shown},     Number{"--verify", &Options::verify}};
+                                          Number{"--shown", &Options::shown},     Number{"--verify", &Options::verify},
+                                          Number{"--hot", &Options::hot}};
   for (int i = 1; i < argc; i += 2) {
     const auto number = std::ranges::find(kNumbers, std::string_view(argv[i]), &Number::name);
     if (number == kNumbers.end() || i + 1 >= argc) return false;

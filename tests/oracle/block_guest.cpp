@@ -41,7 +41,7 @@ bool pushes_error_code(unsigned vector) {
 
 }  // namespace
 
-BlockGuest::BlockGuest(std::uint64_t fs_base, std::uint64_t gs_base, bool verify)
+BlockGuest::BlockGuest(std::uint64_t fs_base, std::uint64_t gs_base, const Options& options)
     : ram_(map(kRamSize)), code_(map(layout::kCodeSize)), data_(map(layout::kDataSize)), ram_writes_(kRamSize) {
   const auto slot = [](unsigned number, std::uint64_t address, std::size_t size, std::byte* host,
                        memory::DirtyBitmap& writes) {
@@ -60,9 +60,12 @@ BlockGuest::BlockGuest(std::uint64_t fs_base, std::uint64_t gs_base, bool verify
   interpreter_.forget_code();
   start(fs_base, gs_base);
   constexpr std::size_t kCodeBytes = std::size_t{16} << 20U;
-  auto translator = Translator::create(
-      cpu_, interpreter_.cache(),
-      {.on = true, .code_size = kCodeBytes, .threshold = 0, .verify = verify ? TranslationOptions::kAlways : 0});
+  auto translator = Translator::create(cpu_, interpreter_.cache(),
+                                       {.on = true,
+                                        .code_size = kCodeBytes,
+                                        .threshold = 0,
+                                        .verify = options.verify ? TranslationOptions::kAlways : 0,
+                                        .all_hot = options.hot});
   if (translator) {
     translator_ = *std::move(translator);
     interpreter_.set_translated_code(translator_.get());

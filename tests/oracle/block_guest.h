@@ -19,8 +19,12 @@ namespace doppel::oracle {
 /// Lies below 2 GiB (accel/soft/runtime/low_memory.h), as its processor must.
 class BlockGuest {
  public:
-  /// The segment bases are what the native side has. VERIFY: in lockstep with the interpreter.
-  BlockGuest(std::uint64_t fs_base, std::uint64_t gs_base, bool verify);
+  struct Options {
+    bool verify = false;  // in lockstep with the interpreter
+    bool hot = false;     // all code is translated as hot code is
+  };
+  /// The segment bases are what the native side has.
+  BlockGuest(std::uint64_t fs_base, std::uint64_t gs_base, const Options& options);
   ~BlockGuest();
   BlockGuest(const BlockGuest&) = delete;
   BlockGuest& operator=(const BlockGuest&) = delete;

@@ -58,6 +58,11 @@ void Tlb::note_flush(TlbFlush what, std::uint64_t linear) {
   if (observer_ != nullptr) observer_->tlb_flushed(what, linear);
 }
 
+void Tlb::note_change() {
+  ++changes_;
+  sites_.forget();
+}
+
 void Tlb::flush_all() {
   note_flush(TlbFlush::kAll, 0);
   for (List* list : {&local_, &global_}) {
@@ -72,7 +77,7 @@ void Tlb::flush_all() {
   keys_ = 0;
   code_.flush_all();
   ++generation_;
-  ++changes_;
+  note_change();
 }
 
 void Tlb::flush_non_global() {
@@ -85,7 +90,7 @@ void Tlb::flush_non_global() {
   local_.count = 0;
   code_.flush_non_global();
   ++generation_;
-  ++changes_;
+  note_change();
 }
 
 void Tlb::flush_page(std::uint64_t linear) {
@@ -104,18 +109,18 @@ void Tlb::flush_page(std::uint64_t linear) {
     });
   }
   ++generation_;
-  ++changes_;
+  note_change();
 }
 
 void Tlb::drop_writes(std::uint64_t gpa) {
-  ++changes_;
+  note_change();
   for_each_used([&](unsigned at) {
     if (info_[at].gpa == gpa) entry_at(at).write_tag = no_tag(at);
   });
 }
 
 void Tlb::drop_all_writes() {
-  ++changes_;
+  note_change();
   for_each_used([&](unsigned at) { entry_at(at).write_tag = no_tag(at); });
 }
 

@@ -18,6 +18,7 @@
 #include "accel/soft/mmu/itlb.h"
 #include "accel/soft/mmu/mmu_index.h"
 #include "accel/soft/mmu/tlb_observer.h"
+#include "accel/soft/mmu/tlb_sites.h"
 #include "accel/soft/runtime/guest_ram.h"
 
 namespace doppel::accel::soft {
@@ -77,6 +78,9 @@ class Tlb {
   /// The pages that translated code may be entered at. Flushed along with the rest.
   [[nodiscard]] Itlb& code() { return code_; }
   [[nodiscard]] const Itlb& code() const { return code_; }
+  /// Emptied at each of the changes().
+  [[nodiscard]] TlbSites& sites() { return sites_; }
+  [[nodiscard]] const TlbSites& sites() const { return sites_; }
   [[nodiscard]] const TlbEntry* entries(MmuIndex index) const { return entries_[static_cast<unsigned>(index)].data(); }
 
   void flush_all();
@@ -124,6 +128,7 @@ class Tlb {
     return kNotCanonical | std::uint64_t{(position ^ kEntries / 2) % kEntries} << 12U;
   }
   void note_flush(TlbFlush what, std::uint64_t linear);
+  void note_change();
   void clear_entry(unsigned position);
   void clear(unsigned position);
   template <class Visit>
@@ -134,6 +139,7 @@ class Tlb {
   List local_;
   List global_;
   Itlb code_;
+  TlbSites sites_;
   std::uint64_t large_first_ = ~std::uint64_t{0};  // hull of the large pages that were entered
   std::uint64_t large_last_ = 0;
   std::uint16_t keys_ = 0;  // that entries had, since everything was flushed last

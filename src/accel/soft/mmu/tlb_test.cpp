@@ -211,5 +211,45 @@ TEST_F(TlbTest, FindsTheLinearAddressOfHostMemory) {
   EXPECT_EQ(tlb().linear_of(kUser, 0x7000'1123), std::nullopt);
 }
 
+// --- Sites ---
+
+TEST_F(TlbTest, EveryChangeEmptiesTheSites) {
+  TlbSites& sites = tlb().sites();
+  const std::uint32_t number = sites.take(TlbSites::Result::kAddend).value();
+  const TlbSite empty = sites.site(number);
+  EXPECT_GE(empty.tag, std::uint64_t{1} << 63U);
+  const auto fill = [&] {
+    // As generated code does it.
+    const_cast<TlbSite&>(sites.site(number)) = {.tag = 0x1000, .result = 7};
+    const_cast<std::uint32_t&>(sites.filled()) = number;
+    const_cast<std::uint32_t&>(sites.filled_count()) = 1;
+    sites.miss(number).listed = true;
+  };
+  for (const auto change : std::to_array<void (*)(Tlb&)>(
+           {[](Tlb& tlb) { tlb.flush_all(); }, [](Tlb& tlb) { tlb.flush_non_global(); },
+            [](Tlb& tlb) { tlb.flush_page(0x5000); }, [](Tlb& tlb) { tlb.drop_writes(0x5000); },
+            [](Tlb& tlb) { tlb.drop_all_writes(); }})) {
+    fill();
+    change(tlb());
+    EXPECT_EQ(sites.site(number).tag, empty.tag);
+    EXPECT_EQ(sites.site(number).result, empty.result);
+    EXPECT_FALSE(sites.miss(number).listed);
+    EXPECT_EQ(sites.filled_count(), 0U);
+  }
+}
+
+TEST_F(TlbTest, SitesAreHandedOutOnce) {
+  TlbSites& sites = tlb().sites();
+  std::vector<bool> taken(TlbSites::kSites);
+  while (!sites.are_taken()) {
+    const std::uint32_t number = sites.take(TlbSites::Result::kHost).value();
+    EXPECT_FALSE(taken.at(number));
+    taken.at(number) = true;
+  }
+  EXPECT_FALSE(sites.take(TlbSites::Result::kHost));
+  sites.give_back(5);
+  EXPECT_EQ(sites.take(TlbSites::Result::kAddend), 5U);
+}
+
 }  // namespace
 }  // namespace doppel::accel::soft

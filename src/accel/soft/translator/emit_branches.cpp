@@ -113,7 +113,7 @@ void Emitter::Generator::call_indirect() {
   load_target();
   mov(qword[at(state_.target)], r14);
   load_address(r14, Xbyak::RegExp(rsp) - word());
-  look_up(Access::kWrite, word(), entries().host);
+  look_up(TlbAccess::kWrite, word(), TlbResult::kHost);
   lea(r14, ptr[r14 + r15]);
   mov(qword[at(state_.slot)], r14);
   mov(r14, qword[at(state_.target)]);
@@ -147,7 +147,7 @@ void Emitter::Generator::load_target() {
   if (i.has_memory) {
     effective_address(i.disp);
     add_segment_base();
-    look_up(Access::kRead, word(), entries().host);
+    look_up(TlbAccess::kRead, word(), TlbResult::kHost);
     load_word(r14, Xbyak::RegExp(r14) + Xbyak::RegExp(r15));
   } else {
     const unsigned reg = i.rm / 8;

@@ -53,7 +53,7 @@ void Emitter::Generator::push_memory() {
   load_target();
   mov(qword[at(state_.target)], r14);
   load_address(r14, Xbyak::RegExp(rsp) - word());
-  look_up(Access::kWrite, word(), entries().host);
+  look_up(TlbAccess::kWrite, word(), TlbResult::kHost);
   lea(r14, ptr[r14 + r15]);
   mov(r15, qword[at(state_.target)]);
   store_word(Xbyak::RegExp(r14), r15);
@@ -184,10 +184,10 @@ void Emitter::Generator::string() {
     interpret_if(kAbove);
   }
   if (moves) {
-    find_elements(rsi, Access::kRead);
+    find_elements(rsi, TlbAccess::kRead);
     mov(qword[at(state_.target)], r15);
   }
-  find_elements(rdi, Access::kWrite);
+  find_elements(rdi, TlbAccess::kWrite);
   if (moves) {
     mov(r14, qword[at(state_.target)]);
     add(rsi, r14);
@@ -199,11 +199,11 @@ void Emitter::Generator::string() {
 }
 
 /// R15 becomes what makes the host's address of ADDRESS, from which all elements lie in one page.
-void Emitter::Generator::find_elements(const Xbyak::Reg64& address, Access access) {
+void Emitter::Generator::find_elements(const Xbyak::Reg64& address, TlbAccess access) {
   const Instruction& i = *planned_->instruction;
   const TlbEntry& first = entries();
   mov(r14, address);
-  find_entry(reinterpret_cast<std::size_t>(access == Access::kRead ? &first.read_tag : &first.write_tag));
+  find_entry(reinterpret_cast<std::size_t>(&tlb_tag(first, access)));
   if (i.repeat == Repeat::kRep) lea(r14, ptr[r14 + rcx * i.operand_size]);
   cmp(r14, static_cast<std::uint32_t>(x86::kPageSize - (i.repeat == Repeat::kRep ? 0 : i.operand_size)));
   interpret_if(kAbove);

@@ -57,7 +57,7 @@ HostOperand Emitter::Generator::find_operand() {
   if (is_member()) return find_member(used.r14, used.r15);
   effective_address(planned_->instruction->disp);
   add_segment_base();
-  look_up(planned_->writes_memory ? Access::kWrite : Access::kRead, planned_->memory_size, entries().host);
+  look_up(planned_->writes_memory ? TlbAccess::kWrite : TlbAccess::kRead, planned_->memory_size, TlbResult::kHost);
   if (used.r14) {
     lea(r15, ptr[r14 + r15]);
     return {.base = kR15};
@@ -83,7 +83,7 @@ HostOperand Emitter::Generator::find_member(bool needs_r14, bool needs_r15) {
   if (planned_->member.leads) lead();
   effective_address(i.disp);
   if (!is_long()) add_segment_base();
-  mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
+  mov(r15, qword[at(*addends_.at(static_cast<std::size_t>(planned_->member.group)))]);
   if (needs_r14) {
     lea(r15, ptr[r14 + r15]);
     return {.base = kR15};
@@ -100,7 +100,7 @@ void Emitter::Generator::load_addend() {
   if (planned_->member.leads)
     lead();
   else if (held_.group != planned_->member.group)
-    mov(r15, qword[at(state_.addend.at(static_cast<std::size_t>(planned_->member.group)))]);
+    mov(r15, qword[at(*addends_.at(static_cast<std::size_t>(planned_->member.group)))]);
 }
 
 /// Is the operand a member whose address can stay as the guest has it? Sums of 32 bits are to be cut off.
@@ -151,12 +151,17 @@ void Emitter::Generator::lead() {
     add_segment_base();
     adds_base = is_long() && has_segment_base();
   }
-  look_up(member.group_writes ? Access::kWrite : Access::kRead, member.span, entries().addend);
+  const std::uint64_t* const site =
+      look_up(member.group_writes ? TlbAccess::kWrite : TlbAccess::kRead, member.span, TlbResult::kAddend);
+  const std::uint64_t*& addend = addends_.at(static_cast<std::size_t>(member.group));
+  addend = site;
+  if (site != nullptr && !adds_base) return;
   if (adds_base) {
     mov(r14, qword[at(cpu_.view[planned_->instruction->segment].base)]);
     lea(r15, ptr[r14 + r15]);
   }
-  mov(qword[at(state_.addend.at(static_cast<std::size_t>(member.group)))], r15);
+  addend = &state_.addend.at(static_cast<std::size_t>(member.group));
+  mov(qword[at(*addend)], r15);
 }
 
 /// Where the word is that the action accesses.
@@ -171,7 +176,7 @@ Xbyak::RegExp Emitter::Generator::find_stack() {
     return Xbyak::RegExp(r14) + Xbyak::RegExp(r15);
   }
   load_address(r14, address);
-  look_up(stack.writes ? Access::kWrite : Access::kRead, word(), entries().host);
+  look_up(stack.writes ? TlbAccess::kWrite : TlbAccess::kRead, word(), TlbResult::kHost);
   return Xbyak::RegExp(r14) + Xbyak::RegExp(r15);
 }
 
@@ -183,35 +188,47 @@ Xbyak::Reg64 Emitter::Generator::take_temporary(Xbyak::RegExp& place) {
   return r15;
 }
 
-// An entry is TlbEntry's 32 bytes: the index times that is cut out of the address. Its tag is the page's address, so
-// that the difference is the offset in the page on a hit, and one comparison sees to the page's end as well.
-static_assert(sizeof(TlbEntry) == 32);
-constexpr unsigned kIndexShift = 12 - 5;
-constexpr std::uint32_t kIndexMask = (Tlb::kEntries - 1) * sizeof(TlbEntry);
-
 /// Checks the SIZE bytes at the linear address R14, which becomes the offset in the page. R15 becomes the entry's
-/// RESULT, which is named as the first entry's.
-void Emitter::Generator::look_up(Access access, unsigned size, const std::uintptr_t& result) {
-  const std::uint64_t& tag = access == Access::kRead ? entries().read_tag : entries().write_tag;
-  const auto tag_address = reinterpret_cast<std::size_t>(&tag);
-  const auto result_address = reinterpret_cast<std::size_t>(&result);
+/// RESULT. Returns where that stays until the block has been left; null: nowhere.
+const std::uint64_t* Emitter::Generator::look_up(TlbAccess access, unsigned size, TlbResult result) {
+  const std::uint32_t limit = kPageSize - size;
+  if (planned_->has_site && !needs_flags())
+    if (const auto number = sites_->take(result)) return &look_up_site(*number, access, limit).result;
+  const auto tag_address = reinterpret_cast<std::size_t>(&tlb_tag(entries(), access));
+  const auto result_address = reinterpret_cast<std::size_t>(&tlb_result(entries(), result));
   if (needs_flags())
     look_up_live_flags(tag_address, size, result_address);
   else
-    look_up_dead_flags(tag_address, size, result_address);
+    look_up_dead_flags(tag_address, limit, result_address);
+  return nullptr;
 }
 
-void Emitter::Generator::look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result) {
+const TlbSite& Emitter::Generator::look_up_site(std::uint32_t number, TlbAccess access, std::uint32_t limit) {
+  const TlbSite& site = sites_->site(number);
+  if (translation_->sites.empty()) add(dword[at(sites_->miss(number).asked)], 1);
+  sub(r14, qword[at(site.tag)]);
+  cmp(r14, limit);
+  db(0x0f);
+  db(kAbove);
+  site_fixups_.push_back({.site = position(), .number = number, .access = access});
+  dd(0);
+  translation_->sites.push_back(
+      {.number = number, .instruction = static_cast<std::uint8_t>(number_), .limit = limit, .resume = position()});
+  mov(r15, qword[at(site.result)]);
+  return site;
+}
+
+void Emitter::Generator::look_up_dead_flags(std::size_t tag, std::uint32_t limit, std::size_t result) {
   find_entry(tag);
-  cmp(r14, kPageSize - size);
+  cmp(r14, limit);
   interpret_if(kAbove);
   mov(r15, qword[r15 + result]);
 }
 
 /// R15 becomes the place of R14's entry, R14 its distance from the tag, which is named as the first entry's.
 void Emitter::Generator::find_entry(std::size_t tag) {
-  rorx(r15d, r14d, kIndexShift);
-  and_(r15d, kIndexMask);
+  rorx(r15d, r14d, kTlbIndexShift);
+  and_(r15d, kTlbIndexMask);
   sub(r14, qword[r15 + tag]);
 }
 

@@ -13,12 +13,14 @@ constexpr auto kPageSize = static_cast<std::uint32_t>(x86::kPageSize);
 
 }  // namespace
 
-void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache, Cursors& cursors,
+void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,
                               Translation& translation) {
   plan_ = &plan;
   jump_cache_ = jump_cache;
+  sites_ = &sites;
   translation_ = &translation;
   fixups_.clear();
+  site_fixups_.clear();
   far_branches_.clear();
   setSize(cursors.hot);
   enter();
@@ -149,6 +151,13 @@ void Emitter::Generator::stubs() {
     patch(fixup.site, stub);
     if (fixup.kind == ExitKind::kLink) translation_->links.at(fixup.id & low_mask(Translation::kLinkBits)).stub = stub;
   }
+  for (const SiteFixup& fixup : site_fixups_) {
+    patch(fixup.site, position());
+    mov(r15d, fixup.number * static_cast<std::uint32_t>(sizeof(TlbSite)));
+    const auto result = sites_->miss(fixup.number).result;
+    Xbyak::CodeGenerator::jmp(
+        gate_.site_misses.at(GateCode::site_miss(translation_->key.mmu_index, fixup.access, result)));
+  }
   for (const FarBranch& branch : far_branches_) {
     patch(branch.site, position());
     save_flags();
@@ -208,8 +217,9 @@ Emitter::Emitter(std::byte* writable, std::size_t capacity, const Cpu& cpu, cons
     : generator_(std::make_unique<Generator>(writable, capacity, cpu, state, gate)) {}
 Emitter::~Emitter() = default;
 
-void Emitter::emit(const BlockPlan& plan, const JumpCache* jump_cache, Cursors& cursors, Translation& translation) {
-  generator_->emit(plan, jump_cache, cursors, translation);
+void Emitter::emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,
+                   Translation& translation) {
+  generator_->emit(plan, jump_cache, sites, cursors, translation);
 }
 
 void Emitter::patch(std::uint32_t site, std::uint32_t target) {

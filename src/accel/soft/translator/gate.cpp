@@ -25,6 +25,13 @@ class GateGenerator : public Xbyak::CodeGenerator {
       exit.flags_in_register = leave(kind, save_flags_);
       exit.flags_saved = leave(kind, leave_);
     }
+    for (unsigned index = 0; index < kMmuIndexes; ++index)
+      for (const TlbAccess access : {TlbAccess::kRead, TlbAccess::kWrite})
+        for (const auto result : {TlbSites::Result::kHost, TlbSites::Result::kAddend}) {
+          const auto mmu_index = static_cast<MmuIndex>(index);
+          code.site_misses.at(GateCode::site_miss(mmu_index, access, result)) = getCurr();
+          fill_site(*cpu_.tlb.entries(mmu_index), access, result, code.exit(ExitKind::kInterpret, FlagsHome::kMemory));
+        }
     L(save_flags_);
     save_flags();
     L(leave_);
@@ -75,6 +82,49 @@ class GateGenerator : public Xbyak::CodeGenerator {
     exchange_registers(&GateGenerator::store_registers);
     for (const Xbyak::Reg64& saved : {r15, r14, r13, r12, rbp, rbx}) pop(saved);
     ret();
+  }
+
+  /// Nobody reads the flags any more, or they are saved.
+  void fill_site(const TlbEntry& entries, TlbAccess access, TlbSites::Result result, const std::uint8_t* interpret) {
+    static_assert(sizeof(TlbSiteMiss) == 2 * sizeof(TlbSite));
+    const TlbSites& sites = cpu_.tlb.sites();
+    const TlbSite& site = sites.first();
+    const TlbSiteMiss& miss = sites.first_miss();
+    const auto of_site = [&](const auto& member) { return Xbyak::RegExp(r15) + at(member); };
+    const auto of_miss = [&](const auto& member) { return Xbyak::RegExp(r15, 2) + at(member); };
+    const auto of_entry = [&](const auto& member) { return Xbyak::RegExp(rcx) + at(member); };
+    Xbyak::Label fails;
+    Xbyak::Label listed;
+    add(r14, qword[of_site(site.tag)]);
+    mov(qword[at(state_.rcx)], rcx);
+    sub(dword[of_miss(miss.budget)], 1);
+    jc(fails, T_NEAR);
+    rorx(ecx, r14d, kTlbIndexShift);
+    and_(ecx, kTlbIndexMask);
+    sub(r14, qword[of_entry(tlb_tag(entries, access))]);
+    cmp(r14, qword[of_miss(miss.limit)]);
+    ja(fails, T_NEAR);
+    mov(qword[at(state_.offset)], r14);
+    mov(r14, qword[of_entry(tlb_tag(entries, access))]);
+    mov(qword[of_site(site.tag)], r14);
+    mov(r14, qword[of_entry(tlb_result(entries, result))]);
+    mov(qword[of_site(site.result)], r14);
+    cmp(byte[of_miss(miss.listed)], 0);
+    jne(listed);
+    mov(byte[of_miss(miss.listed)], 1);
+    mov(r14d, dword[at(sites.filled_count())]);
+    mov(ecx, r15d);
+    shr(ecx, std::countr_zero(sizeof(TlbSite)));
+    mov(dword[Xbyak::RegExp(r14, 4) + at(sites.filled())], ecx);
+    add(dword[at(sites.filled_count())], 1);
+    L(listed);
+    mov(rcx, qword[at(state_.rcx)]);
+    mov(r14, qword[at(state_.offset)]);
+    jmp(qword[of_miss(miss.resume)]);
+    L(fails);
+    mov(rcx, qword[at(state_.rcx)]);
+    mov(r14d, dword[of_miss(miss.exit_id)]);
+    jmp(interpret);
   }
 
   /// EMIT makes the code for one set of registers, of which GateState chooses at run time.

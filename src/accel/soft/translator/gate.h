@@ -12,6 +12,7 @@
 
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/translator/plan.h"
+#include "accel/soft/translator/tlb_lookup.h"
 
 namespace doppel::accel::soft {
 
@@ -39,6 +40,7 @@ struct GateState {
   std::uint64_t rcx = 0;
   std::uint64_t target = 0;
   std::uint64_t slot = 0;
+  std::uint64_t offset = 0;                   // in the page, while a site is filled
   std::array<std::uint64_t, 2> host_stack{};  // for PUSHF
   // Used in the course of one block: what makes host addresses of linear ones, by group of accesses.
   std::array<std::uint64_t, kMostGroups> addend{};
@@ -64,11 +66,19 @@ struct GateCode {
     const GateExit& exit = exits.at(static_cast<std::size_t>(kind));
     return flags == FlagsHome::kMemory ? exit.flags_saved : exit.flags_in_register;
   }
+  /// Where a site is filled that missed: R15 is its distance from the first, R14 the address less the site's tag. Goes
+  /// on behind the lookup, R14 being the offset in the page, or leaves to have the instruction interpreted. The flags
+  /// are lost.
+  std::array<const std::uint8_t*, std::size_t{kMmuIndexes} * kTlbAccesses * kTlbResults> site_misses;
+  [[nodiscard]] static std::size_t site_miss(MmuIndex index, TlbAccess access, TlbSites::Result result) {
+    return (static_cast<std::size_t>(index) * kTlbAccesses + static_cast<std::size_t>(access)) * kTlbResults +
+           static_cast<std::size_t>(result);
+  }
 };
 
 /// Generates the gate of CPU and STATE, both below 2 GiB, at WRITABLE. Returns how many bytes it took, at most
 /// kGateSize.
-inline constexpr std::size_t kGateSize = 8192;
+inline constexpr std::size_t kGateSize = 16384;
 std::size_t generate_gate(std::byte* writable, const Cpu& cpu, const GateState& state, GateCode& code);
 
 }  // namespace doppel::accel::soft

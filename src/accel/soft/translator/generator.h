@@ -4,6 +4,7 @@
 
 #include <xbyak/xbyak.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -23,7 +24,8 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   Generator(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate)
       : CodeGenerator(capacity, writable), cpu_(cpu), state_(state), gate_(gate) {}
 
-  void emit(const BlockPlan& plan, const JumpCache* jump_cache, Cursors& cursors, Translation& translation);
+  void emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,
+            Translation& translation);
   void patch(std::uint32_t site, std::uint32_t target) {
     const std::size_t at = getSize();
     setSize(site);
@@ -32,7 +34,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   }
 
  private:
-  enum class Access : std::uint8_t { kRead, kWrite };
+  using TlbResult = TlbSites::Result;
   enum Condition : std::uint8_t { kNotEqual = 0x85, kAbove = 0x87 };  // second bytes of near jumps
   static constexpr int kNoGroup = -1;
 
@@ -51,6 +53,13 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
     std::uint32_t id = 0;
     FlagsHome flags = FlagsHome::kRegister;
     bool reload_rcx = false;
+  };
+
+  /// The same to where a site is filled.
+  struct SiteFixup {
+    std::uint32_t site = 0;
+    std::uint32_t number = 0;  // of the TLB's site
+    TlbAccess access = TlbAccess::kRead;
   };
 
   /// A conditional branch to another page: in the cold part the flags are saved on the way.
@@ -87,7 +96,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void leave();
   void string();
   void read_tsc();
-  void find_elements(const Xbyak::Reg64& address, Access access);
+  void find_elements(const Xbyak::Reg64& address, TlbAccess access);
   void jump();
   void jump_if();
   void jump_counter();
@@ -102,8 +111,9 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   [[nodiscard]] bool is_far(std::uint64_t target) const;
   void effective_address(std::int64_t disp);
   void add_segment_base();
-  void look_up(Access access, unsigned size, const std::uintptr_t& result);
-  void look_up_dead_flags(std::size_t tag, unsigned size, std::size_t result);
+  const std::uint64_t* look_up(TlbAccess access, unsigned size, TlbResult result);
+  const TlbSite& look_up_site(std::uint32_t number, TlbAccess access, std::uint32_t limit);
+  void look_up_dead_flags(std::size_t tag, std::uint32_t limit, std::size_t result);
   void find_entry(std::size_t tag);
   void look_up_live_flags(std::size_t tag, unsigned size, std::size_t result);
   HostOperand find_operand();
@@ -169,6 +179,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   // The block at work.
   const BlockPlan* plan_ = nullptr;
   const JumpCache* jump_cache_ = nullptr;
+  TlbSites* sites_ = nullptr;
   Translation* translation_ = nullptr;
   const PlannedInstruction* planned_ = nullptr;
   std::size_t number_ = 0;  // of the instruction
@@ -177,7 +188,9 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   bool falls_through_ = true;
   FlagsHome flags_ = FlagsHome::kRegister;
   Temporaries held_;
+  std::array<const std::uint64_t*, kMostGroups> addends_{};  // where each group's is
   std::vector<Fixup> fixups_;
+  std::vector<SiteFixup> site_fixups_;
   std::vector<FarBranch> far_branches_;
 };
 

@@ -127,6 +127,7 @@ struct PlannedInstruction {
   bool writes_memory = false;
   std::uint16_t memory_size = 0;  // bytes
   GroupMember member;
+  bool has_site = false;           // its lookup asks a site of its own before the TLB
   std::uint16_t written_gprs = 0;  // by number, bit by bit
   Adjustment adjustment;           // of one of them, the only one
   bool goes_on = false;            // a branch, and behind it comes what it leads to, or what follows if it is not taken

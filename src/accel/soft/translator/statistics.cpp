@@ -93,6 +93,8 @@ std::string describe(const TranslatorStatistics& s) {
                   ratio(s.code_bytes, s.guest_bytes)));
   row("host bytes, cold", s.cold_bytes, "ways out, away from the rest");
   row("detached", s.detached, "their page changed");
+  row("hot", s.heated,
+      fmt::format("made anew, their lookups with sites of their own, {} of which missed too often", s.poor_sites));
   row("flushes", s.flushes, "of everything, the memory being full");
   text += "Entries by the run loop, and exits:\n";
   row("entries", s.entries);

@@ -48,6 +48,14 @@ struct Translation {
     std::uint16_t mnemonic = 0;  // ZydisMnemonic
   };
 
+  /// A lookup with a site of its own.
+  struct Site {
+    std::uint32_t number = 0;  // in TlbSites
+    std::uint8_t instruction = 0;
+    std::uint32_t limit = 0;   // TlbSiteMiss::limit
+    std::uint32_t resume = 0;  // where the lookup ends
+  };
+
   TranslationKey key;
   std::uint32_t id = 0;
   std::uint64_t gpa = 0;                 // that LINEAR led to
@@ -65,6 +73,7 @@ struct Translation {
   std::uint32_t end = 0;
   std::vector<Instruction> instructions;
   std::vector<Link> links;
+  std::vector<Site> sites;
   bool falls_through = true;  // behind the last instruction
 
   [[nodiscard]] const Block& block() const { return *parts.front(); }
@@ -92,6 +101,7 @@ struct Translation {
   std::vector<Translation*> incoming;
   std::vector<const Block*> parts;
   unsigned failed_lookups = 0;  // that accesses would have shared
+  unsigned revision = 0;        // of its block's, that it was made by
   bool reachable = false;       // by links or the jump cache; noted with its page
 
   // Ids that code hands out at its exits.

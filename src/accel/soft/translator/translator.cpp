@@ -11,6 +11,7 @@
 #include "accel/soft/interpreter/availability.h"
 #include "accel/soft/interpreter/paging.h"
 #include "accel/soft/interpreter/stub_execution.h"
+#include "accel/soft/translator/owned_translations.h"
 #include "base/bits.h"
 #include "x86/page_table.h"
 
@@ -32,50 +33,6 @@ struct Translator::X87Pointers {
     fpu.set_legacy_field(FpuState::kFip, fip);
     fpu.set_legacy_field(FpuState::kFdp, fdp);
   }
-};
-
-/// A block's translations: it owns those that begin with it, and knows those that have it as another part, which go
-/// with it as well.
-class Translator::Owned final : public BlockTranslations {
- public:
-  explicit Owned(Translator& translator) : translator_(translator) {}
-  ~Owned() override {
-    clear();
-    while (!users.empty()) {
-      Translation& user = *users.back();
-      users.pop_back();  // this may be out of its block's sight already
-      std::erase(translator_.translations_of(user.block()).list, Placed(user));
-      translator_.discard(user);
-    }
-  }
-  void clear() {
-    for (const Placed& placed : std::exchange(list, {})) translator_.discard(*placed.translation);
-  }
-
-  std::optional<ExtendedRegisters> registers;  // that the translations need; nothing: none was made yet
-  /// A translation and where it is, so that others need not be looked at.
-  struct Placed {
-    explicit Placed(Translation& of) : linear(of.key.linear), translation(&of) {}
-    std::uint64_t linear;
-    Translation* translation;
-    bool operator==(const Placed&) const = default;
-  };
-  std::vector<Placed> list;
-  std::vector<Translation*> users;
-  unsigned broken = 0;         // translations of several parts whose page changed
-  bool shares_lookups = true;  // they fail here time and again, otherwise
-
-  /// Counts how often the block was to run at LINEAR, where it has no translation yet, up to LIMIT. Shared code is met
-  /// at one address after the other, by processes that may soon be gone.
-  bool is_hot_at(std::uint64_t linear, unsigned limit) {
-    if (std::exchange(waiting_, linear) != linear) runs_ = 0;
-    return ++runs_ > limit;
-  }
-
- private:
-  Translator& translator_;
-  std::uint64_t waiting_ = 0;  // linear address
-  unsigned runs_ = 0;
 };
 
 namespace {
@@ -156,43 +113,6 @@ Translator::~Translator() = default;
 
 std::uint64_t Translator::address_of(std::uint32_t position) const {
   return reinterpret_cast<std::uint64_t>(memory_.executable()) + position;
-}
-
-/// Null: there is no room left below 2 GiB.
-JumpCache* Translator::jump_cache_of(const TranslationKey& key) {
-  LowPointer<JumpCache>& place = jump_caches_[static_cast<unsigned>(key.mmu_index)][key.registers.number()];
-  if (place == nullptr) place = make_low<JumpCache>();
-  return is_low(*place) ? place.get() : nullptr;
-}
-
-void Translator::enter_in_jump_cache(const Translation& translation) {
-  jump_cache_of(translation.key)
-      ->insert({.linear = translation.key.linear, .code = address_of(translation.guarded_entry)});
-}
-
-/// What branches reach at LINEAR from a translation of KEY; null: nothing.
-Translation* Translator::find_reachable(const TranslationKey& key, std::uint64_t linear) {
-  const std::uint64_t code = jump_cache_of(key)->find(linear);
-  if (code == 0) return nullptr;
-  std::uint32_t id = 0;
-  std::memcpy(&id, memory_.writable() + (code - generated_.begin) - sizeof id, sizeof id);
-  return translations_[id].get();
-}
-
-/// Would its guard let it be entered?
-bool Translator::is_mapped(const Translation& translation) const {
-  const Itlb& code = cpu_.tlb.code();
-  const TranslationKey& key = translation.key;
-  return code.number(key.mmu_index, key.linear) == translation.page_number &&
-         (!translation.crosses() ||
-          code.number(key.mmu_index, key.linear + x86::kPageSize) == translation.second_page_number);
-}
-
-void Translator::link_to_known(Translation& from) {
-  for (Link& link : from.links) {
-    if (link.to != nullptr || !may_chain_to(link.target)) continue;
-    if (Translation* const to = find_reachable(from.key, link.target); to != nullptr) this->link(from, link, *to);
-  }
 }
 
 // --- Running ---
@@ -289,12 +209,13 @@ void Translator::enter(std::uint32_t position) {
     // In lockstep the TLB knows the page already, if it is to be known.
     if (place.member.leads && verifier_ == nullptr) {
       if (look_up_group(instruction, place, rip)) {
-        if (cpu_.attention.requested()) return;
+        if (cpu_.attention.requested() || cpu_.tlb.changes() != changes) return;
         position = place.begin;
         continue;
       }
       note_failed_lookup(translation);
     }
+    judge_sites(translation);
     interpret(instruction, rip);
     // Handlers look nothing up in the code cache, so the translation is still there. But what it had looked up in the
     // TLB may not be.
@@ -319,7 +240,9 @@ Translation* Translator::follow_link() {
 void Translator::note_failed_lookup(Translation& translation) {
   constexpr unsigned kMost = 32;
   if (++translation.failed_lookups < kMost) return;
-  translations_of(translation.block()).shares_lookups = false;
+  Owned& owned = translations_of(translation.block());
+  owned.shares_lookups = false;
+  ++owned.revision;
   detach(translation);
 }
 
@@ -455,7 +378,7 @@ void Translator::follow_fault() {
   cpu_.rip = exit.rip;
   const bool is_poll = cpu_.attention.requested();
   ++(is_poll ? statistics_.poll_exits : statistics_.fault_exits);
-  if (is_poll) return;
+  if (is_poll) return sample(*translations_[exit.in->id]);
   interpret(Instruction(exit.in->instruction(exit.number)), exit.rip);
 }
 
@@ -474,277 +397,6 @@ Translator::Place Translator::place_of(std::uint64_t at) const {
   const Translation& translation = translation_at(position);
   const auto next = std::ranges::upper_bound(translation.instructions, position, {}, &Translation::Instruction::begin);
   return {.translation = &translation, .number = static_cast<std::size_t>(next - translation.instructions.begin()) - 1};
-}
-
-// --- Finding and making ---
-
-Translator::Owned& Translator::translations_of(const Block& block) {
-  if (block.translations == nullptr) block.translations = std::make_unique<Owned>(*this);
-  return static_cast<Owned&>(*block.translations);
-}
-
-Translation* Translator::find_or_make(const Block& block) {
-  const std::uint64_t linear = cpu_.rip;
-  if (block.translations == nullptr || !translations_of(block).registers) {
-    const bool in_ram = block.first.slot != nullptr && (!block.crosses() || block.second->slot != nullptr);
-    if (++block.runs <= options_.threshold || !in_ram) return nullptr;
-  }
-  Owned& owned = translations_of(block);
-  if (owned.registers && !provide(*owned.registers)) return nullptr;
-  TranslationKey key{.linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = state_->registers};
-  if (Translation* const found = find(owned, key); found != nullptr) return found;
-  constexpr unsigned kShared = 2;  // most processes end soon
-  const auto is_same_place = [&](const Owned::Placed& placed) { return placed.linear == linear; };
-  if (owned.registers && std::ranges::none_of(owned.list, is_same_place) &&
-      !owned.is_hot_at(linear, kShared * options_.threshold))
-    return nullptr;
-  constexpr std::size_t kMostPerBlock = 16;
-  if (owned.list.size() >= kMostPerBlock) owned.clear();
-  constexpr unsigned kOftenBroken = 2;
-  plan(block, owned.broken >= kOftenBroken, owned.shares_lookups);
-  if (!owned.registers) owned.registers.emplace();
-  owned.registers->add(plan_.registers);
-  if (!provide(*owned.registers)) return nullptr;
-  key.registers = state_->registers;
-  if (jump_cache_of(key) == nullptr) return nullptr;
-  if (Translation* const found = find(owned, key); found != nullptr) return found;
-  return make(key, plan_);
-}
-
-/// The translation of KEY, unless it was cut off for good: because its page changed and only its first part's bytes are
-/// known to be what they were, or because of its shared lookups.
-Translation* Translator::find(Owned& owned, const TranslationKey& key) {
-  const auto is_it = [&](const Owned::Placed& placed) {
-    return placed.linear == key.linear && placed.translation->key == key;
-  };
-  const auto found = std::ranges::find_if(owned.list, is_it);
-  if (found == owned.list.end()) return nullptr;
-  Translation* const translation = found->translation;
-  const bool shares = owned.shares_lookups || translation->failed_lookups == 0;
-  if (translation->reachable || (translation->parts.size() == 1 && shares)) return translation;
-  if (shares) ++owned.broken;
-  owned.list.erase(found);
-  discard(*translation);
-  return nullptr;
-}
-
-/// Makes PLAN_ of BLOCK, which RIP is at, and unless it shall stay ALONE of what comes behind it.
-void Translator::plan(const Block& block, bool alone, bool shared) {
-  const auto find = [&](std::uint64_t linear) -> const Block* {
-    const bool apart = alone || options_.one_instruction || !may_chain_to(linear);
-    return apart ? nullptr : cache_.nearby(linear);
-  };
-  plan_blocks(cache_.decoder(), block, *kind_, cpu_.rip, find, shared, plan_);
-  // Others may have had their turn while blocks were looked for.
-  const auto is_current = [](const Block* part) { return part->is_current(); };
-  if (plan_.parts.size() > 1 && !std::ranges::all_of(plan_.parts, is_current)) plan(block, true, shared);
-}
-
-Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) {
-  const std::size_t cold_begin = memory_.capacity() / 4 * 3;
-  if (cursors_.hot + Emitter::kMostHot > cold_begin || cursors_.cold + Emitter::kMostCold > memory_.capacity()) flush();
-  std::uint32_t id = static_cast<std::uint32_t>(translations_.size());
-  if (free_ids_.empty()) {
-    translations_.emplace_back();
-  } else {
-    id = free_ids_.back();
-    free_ids_.pop_back();
-  }
-  translations_[id] = std::make_unique<Translation>();
-  Translation& translation = *translations_[id];
-  translation.key = key;
-  translation.id = id;
-  translation.parts = plan.parts;
-  translations_of(translation.block()).list.emplace_back(translation);
-  for (const Block* part : std::span(plan.parts).subspan(1)) translations_of(*part).users.push_back(&translation);
-  const Block& block = translation.block();
-  translation.gpa = block.first.gpa;
-  translation.page_number = page_number(key.linear, block.first.gpa);
-  if (block.crosses()) {
-    translation.second_gpa = block.second->gpa;
-    translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second->gpa);
-  }
-  const Emitter::Cursors before = cursors_;
-  emitter_->emit(plan, jump_cache_of(key), cursors_, translation);
-  if (before.hot / CodeMemory::kHugePage != cursors_.hot / CodeMemory::kHugePage)
-    memory_.use_huge_page(before.hot / CodeMemory::kHugePage * CodeMemory::kHugePage);
-  by_code_.push_back({.end = translation.end, .translation = &translation});
-  ++statistics_.translations;
-  statistics_.instructions += plan.instructions.size();
-  for (const Block* part : plan.parts) statistics_.guest_bytes += part->bytes;
-  statistics_.code_bytes += cursors_.hot - before.hot;
-  statistics_.cold_bytes += cursors_.cold - before.cold;
-  for (std::size_t i = 0; i < plan.instructions.size(); ++i) {
-    translation.instructions[i].site = exit_site(plan.instructions[i], plan.kind);
-    translation.instructions[i].mnemonic = plan.instructions[i].zydis.mnemonic;
-  }
-  tell_observers(plan, translation, before.cold);
-  if (verifier_ != nullptr) verifier_->learn(translation, plan);
-  return &translation;
-}
-
-void Translator::observe(TranslationObserver& observer) {
-  observers_.push_back(&observer);
-  observer.gate_generated(code(0, gate_size_));
-}
-
-/// TRANSLATION's ways out begin at COLD.
-void Translator::tell_observers(const BlockPlan& plan, const Translation& translation, std::size_t cold) {
-  for (TranslationObserver* observer : observers_)
-    observer->translated({.plan = plan,
-                          .translation = translation,
-                          .hot = code(translation.guarded_entry, translation.end),
-                          .cold = code(cold, cursors_.cold)});
-}
-
-HostCode Translator::code(std::size_t begin, std::size_t end) const {
-  const std::span all(reinterpret_cast<const std::uint8_t*>(memory_.executable()), memory_.capacity());
-  return {.address = address_of(static_cast<std::uint32_t>(begin)), .bytes = all.subspan(begin, end - begin)};
-}
-
-std::uint32_t Translator::page_number(std::uint64_t linear, std::uint64_t gpa) {
-  const auto next = static_cast<std::uint32_t>(page_numbers_.size() + 1);
-  return page_numbers_.try_emplace({.linear = linear >> 12U, .gpa = gpa >> 12U}, next).first->second;
-}
-
-/// Starts anew. Blocks keep their empty lists.
-void Translator::flush() {
-  ++statistics_.flushes;
-  for (const auto& translation : translations_) {
-    if (translation == nullptr) continue;
-    for (const Block* part : translation->parts) {
-      Owned& owned = translations_of(*part);
-      owned.list.clear();
-      owned.users.clear();
-    }
-  }
-  link_from_ = nullptr;
-  translations_.clear();
-  free_ids_.clear();
-  by_code_.clear();
-  pages_.clear();
-  page_numbers_.clear();
-  cpu_.tlb.code().flush_all();
-  for (unsigned index = 0; index < kMmuIndexes; ++index) clear_jump_caches(static_cast<MmuIndex>(index));
-  cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
-}
-
-void Translator::clear_jump_caches(MmuIndex index) {
-  for (LowPointer<JumpCache>& cache : jump_caches_[static_cast<unsigned>(index)])
-    if (cache != nullptr) cache->clear();
-}
-
-// --- Reachability ---
-
-void Translator::make_reachable(Translation& translation) {
-  const Block& block = translation.block();
-  enlist(block.first, translation);
-  if (block.crosses()) enlist(*block.second, translation);
-  translation.reachable = true;
-}
-
-void Translator::enlist(const Block::Source& source, Translation& translation) {
-  CodePage& page = pages_[source.gpa >> 12U];
-  if (page.translations.empty()) page.source = source;
-  page.translations.push_back(&translation);
-}
-
-void Translator::delist(std::uint64_t gpa, const Translation& translation) {
-  const auto page = pages_.find(gpa >> 12U);
-  if (page == pages_.end()) return;
-  std::erase(page->second.translations, &translation);
-  if (page->second.translations.empty()) pages_.erase(page);
-}
-
-/// Nothing leads to TRANSLATION any more, and it leads nowhere, but for the run loop.
-void Translator::detach(Translation& translation) {
-  if (!translation.reachable) return;
-  translation.reachable = false;
-  delist(translation.gpa, translation);
-  if (translation.crosses()) delist(translation.second_gpa, translation);
-  for (Translation* from : std::exchange(translation.incoming, {}))
-    for (Link& link : from->links)
-      if (link.to == &translation) {
-        link.to = nullptr;
-        emitter_->patch(link.site, link.stub);
-      }
-  for (Link& link : translation.links) unlink(link);
-  jump_cache_of(translation.key)->erase(translation.key.linear);
-  if (link_from_ == &translation) link_from_ = nullptr;
-}
-
-void Translator::unlink(Link& link) {
-  if (link.to == nullptr) return;
-  emitter_->patch(link.site, link.stub);
-  Translation* const to = std::exchange(link.to, nullptr);
-  const auto is_source = [&](const Translation* from) {
-    return std::ranges::any_of(from->links, [&](const Link& other) { return &other == &link; });
-  };
-  const auto found = std::ranges::find_if(to->incoming, is_source);
-  if (found == to->incoming.end()) return;
-  *found = to->incoming.back();
-  to->incoming.pop_back();
-}
-
-void Translator::link(Translation& from, Link& link, Translation& to) {
-  if (from.key.kind != to.key.kind || from.key.mmu_index != to.key.mmu_index ||
-      from.key.registers != to.key.registers || link.to != nullptr)
-    return;
-  const bool verified = verifier_ != nullptr && !(verifier_->is_through(from) && verifier_->is_through(to));
-  const bool same_page = !verified && !from.crosses() && !to.crosses() &&
-                         from.key.linear >> 12U == to.key.linear >> 12U && from.page_number == to.page_number;
-  if (link.flags == FlagsHome::kMemory) {
-    emitter_->patch(link.site, same_page ? to.saved_flags_entry : to.guarded_entry);
-  } else {
-    if (!same_page && !to.crosses()) return;  // its guard would lose the flags
-    emitter_->patch(link.site, to.entry_with_flags);
-  }
-  link.to = &to;
-  to.incoming.push_back(&from);
-}
-
-void Translator::drop_changed_code() {
-  const std::uint64_t last = cpu_.machine.code_changes.count();
-  const auto drop = [&](std::uint64_t gpa) {
-    const auto page = pages_.find(gpa >> 12U);
-    if (page != pages_.end()) drop_if_changed(page->second);
-  };
-  if (!cpu_.machine.code_changes.visit(std::exchange(seen_code_changes_, last), last, drop)) drop_changed_pages();
-}
-
-void Translator::drop_changed_pages() {
-  std::vector<std::uint64_t> changed;
-  for (const auto& [gpa, page] : pages_)
-    if (!page.source.is_current()) changed.push_back(gpa);
-  for (const std::uint64_t gpa : changed) {
-    const auto page = pages_.find(gpa);  // what crossed pages may have gone with another
-    if (page != pages_.end()) drop_if_changed(page->second);
-  }
-}
-
-/// Takes PAGE away if it changed.
-void Translator::drop_if_changed(const CodePage& page) {
-  if (page.source.is_current()) return;
-  const std::vector<Translation*> stale = page.translations;
-  statistics_.detached += stale.size();
-  for (Translation* translation : stale) detach(*translation);
-}
-
-void Translator::look_for_host_writes() {
-  const std::uint64_t writes = cpu_.machine.ram.host_writes();
-  if (std::exchange(seen_host_writes_, writes) != writes) drop_changed_pages();
-}
-
-/// The block that owns TRANSLATION goes, or wants it no more.
-void Translator::discard(Translation& translation) {
-  detach(translation);
-  if (link_from_ == &translation) link_from_ = nullptr;
-  by_code_.at(range_at(translation.end - 1)).translation = nullptr;
-  for (const Block* part : std::span(translation.parts).subspan(1))
-    std::erase(translations_of(*part).users, &translation);
-  std::unique_ptr<Translation>& place = translations_[translation.id];
-  free_ids_.push_back(translation.id);
-  place.reset();
 }
 
 }  // namespace doppel::accel::soft

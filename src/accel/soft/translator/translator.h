@@ -107,6 +107,15 @@ class Translator final : public TranslatedCode {
   [[nodiscard]] bool provide(const ExtendedRegisters& registers);
   void clear_jump_caches(MmuIndex index);
 
+  // Heat.
+  void sample(Translation& translation);
+  [[nodiscard]] bool heat(Translation& translation);
+  void cool();
+  void plan_sites(const Owned& owned);
+  void prepare_sites(const Translation& translation);
+  void judge_sites(Translation& translation);
+  void give_sites_back(const Translation& translation);
+
   // Reachability.
   void make_reachable(Translation& translation);
   void enlist(const Block::Source& source, Translation& translation);
@@ -176,6 +185,8 @@ class Translator final : public TranslatedCode {
   std::uint64_t last_cr3_ = 0;
   std::uint64_t seen_code_changes_ = 0;
   std::uint64_t seen_host_writes_ = 0;
+  std::uint64_t samples_ = 0;
+  std::uint64_t cooled_ = 0;  // how many samples there were then
   /// A link exit that led to the block that run() is called with next.
   Translation* link_from_ = nullptr;
   unsigned link_number_ = 0;

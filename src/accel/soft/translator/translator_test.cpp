@@ -157,7 +157,8 @@ class Pair {
 /// With the modes whose code is translated.
 class TranslatorTest : public testing::Test {
  protected:
-  explicit TranslatorTest(tiny::Mode mode = tiny::Mode::kLong64) : pair(mode) {}
+  explicit TranslatorTest(tiny::Mode mode = tiny::Mode::kLong64, bool all_hot = false)
+      : pair(mode, {.code_size = std::size_t{1} << 20U, .threshold = 0, .all_hot = all_hot}) {}
   void SetUp() override {
     if (!pair.works()) GTEST_SKIP() << "skipped: this host cannot translate";
   }
@@ -230,6 +231,70 @@ TEST_F(TranslatorTest, FollowsTheSwitchOfSupervisorAccessPrevention) {
   // the user's: what comes behind CLAC faults, over and over.
   pair.run({0xb9, 0x32, 0,    0,    0,    0x0f, 0x01, 0xcb, 0x53, 0x51, 0x0f, 0x01,
             0xca, 0x59, 0x5a, 0x48, 0x01, 0xd0, 0xff, 0xc9, 0x75, 0xef, kHlt});
+}
+
+// --- Hot code, whose accesses have sites in the TLB ---
+
+class HotCodeTest : public TranslatorTest {
+ protected:
+  HotCodeTest() : TranslatorTest(tiny::Mode::kLong64, true) {}
+};
+
+TEST_F(HotCodeTest, AsksItsSites) {
+  pair.set_gpr(kRbx, kDataPage);
+  // mov ecx, 1000; L: mov rax, [rbx]; inc rax; mov [rbx+16], rax; add [rbx], rcx; dec ecx; jnz L; hlt
+  pair.run({0xb9, 0xe8, 0x03, 0x00, 0x00, 0x48, 0x8b, 0x03, 0x48, 0xff, 0xc0, 0x48,
+            0x89, 0x43, 0x10, 0x48, 0x01, 0x0b, 0xff, 0xc9, 0x75, 0xef, kHlt});
+  EXPECT_LT(pair.statistics().interpreted, 10U);
+  EXPECT_EQ(pair.statistics().poor_sites, 0U);
+}
+
+TEST_F(HotCodeTest, RefusesAddressesThatAreNotCanonicalThoughEmptySitesHaveTheirTag) {
+  for (const std::uint64_t address : {std::uint64_t{1} << 63U, (std::uint64_t{1} << 63U) + 0xff0}) {
+    pair.restart();
+    pair.set_gpr(kRbx, address);
+    pair.run({0x48, 0x8b, 0x03, kHlt});  // mov rax, [rbx]
+    EXPECT_EQ(pair.cpu().rip, tiny::kHandler + kGeneralProtection + 1);
+    pair.restart();
+    pair.set_gpr(kRbp, address);
+    pair.run({0x48, 0x89, 0x45, 0x00, 0x48, 0x8b, 0x4d, 0x08, kHlt});  // mov [rbp], rax; mov rcx, [rbp+8]
+    EXPECT_EQ(pair.cpu().rip, tiny::kHandler + kStackFault + 1);
+  }
+}
+
+TEST_F(HotCodeTest, GivesUpSitesThatMiss) {
+  pair.set_gpr(kRbx, 0);
+  // mov ecx, 10000; L: mov rax, [rbx+kDataPage]; xor ebx, 0x1000; dec ecx; jnz L; hlt
+  pair.run({0xb9, 0x10, 0x27, 0x00, 0x00, 0x48, 0x8b, 0x83, 0x00, 0x00, 0x10, 0x00,
+            0x81, 0xf3, 0x00, 0x10, 0x00, 0x00, 0xff, 0xc9, 0x75, 0xef, kHlt});
+  EXPECT_EQ(pair.statistics().poor_sites, 1U);
+}
+
+TEST_F(HotCodeTest, ForgetsPagesWithTheTlb) {
+  constexpr std::uint64_t kLinear = 0x400000;
+  constexpr std::uint64_t kTable = kDataPage + 0x2000;
+  constexpr std::uint64_t kWritablePage = 0x67;  // present, accessed, dirty
+  pair.poke(tiny::kPageDirectories + 2 * 8, kTable | kWritablePage);
+  pair.poke(kTable, kDataPage | kWritablePage);
+  pair.poke<std::uint64_t>(kDataPage, 1);
+  pair.poke<std::uint64_t>(kDataPage + 0x1000, 1000);
+  pair.set_gpr(kRbx, kLinear);
+  pair.set_gpr(kRdi, kTable);
+  // mov ecx, 10; L: add rax, [rbx]; xor qword [rdi], 0x1000; invlpg [rbx]; dec ecx; jnz L; hlt
+  pair.run({0xb9, 0x0a, 0, 0,    0,    0x48, 0x03, 0x03, 0x48, 0x81, 0x37, 0x00,
+            0x10, 0,    0, 0x0f, 0x01, 0x3b, 0xff, 0xc9, 0x75, 0xef, kHlt});
+  EXPECT_EQ(pair.cpu().gpr[kRax], 5005U);
+}
+
+/// A detached translation that is still at work must not be linked any more: nothing would undo that.
+TEST_F(HotCodeTest, GoesOnBehindCodeThatWasDetached) {
+  pair.set_gpr(kRbx, 0);
+  // The loop of GivesUpSitesThatMiss, in a row of blocks: L: mov rax, [rbx+kDataPage]; xor ebx, 0x1000; test cl, 1;
+  // jz M; inc edx; M: dec ecx; jnz L; hlt, over and over with other counts.
+  for (const auto count : std::to_array<std::uint8_t>({0x20, 0x41, 0x62, 0x83})) {
+    pair.run({0xb9, count, 0x27, 0x00, 0x00, 0x48, 0x8b, 0x83, 0x00, 0x00, 0x10, 0x00, 0x81, 0xf3, 0x00,
+              0x10, 0x00,  0x00, 0xf6, 0xc1, 0x01, 0x74, 0x02, 0xff, 0xc2, 0xff, 0xc9, 0x75, 0xe8, kHlt});
+  }
 }
 
 // --- Options ---
@@ -369,7 +434,7 @@ TEST_F(TranslatorTest, ForgetsBlocksInARowWithAnyOfThem) {
 
 unsigned iterations() {
   const char* wanted = std::getenv("DOPPEL_TEST_CASES");
-  return wanted != nullptr ? static_cast<unsigned>(std::strtoul(wanted, nullptr, 10)) : 20000;
+  return wanted != nullptr ? static_cast<unsigned>(std::strtoul(wanted, nullptr, 10)) : 10000;
 }
 
 class RandomCode {
@@ -496,10 +561,11 @@ std::string text_of(const Code& code, ZydisMachineMode mode) {
   return text;
 }
 
-class RandomCodeTest : public TranslatorTest, public testing::WithParamInterface<tiny::Mode> {
+/// The mode, and whether all code is translated as hot code is.
+class RandomCodeTest : public TranslatorTest, public testing::WithParamInterface<std::pair<tiny::Mode, bool>> {
  protected:
-  RandomCodeTest() : TranslatorTest(GetParam()) {}
-  [[nodiscard]] bool is_long() const { return GetParam() == tiny::Mode::kLong64; }
+  RandomCodeTest() : TranslatorTest(GetParam().first, GetParam().second) {}
+  [[nodiscard]] bool is_long() const { return GetParam().first == tiny::Mode::kLong64; }
   void run_case();
   void set_registers();
   void set_x87();
@@ -571,9 +637,14 @@ TEST_P(RandomCodeTest, AgreesWithTheInterpreter) {
   EXPECT_GT(pair.statistics().translations, iterations() / 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, RandomCodeTest, testing::Values(tiny::Mode::kLong64, tiny::Mode::kProtected32),
+INSTANTIATE_TEST_SUITE_P(Modes, RandomCodeTest,
+                         testing::Values(std::pair(tiny::Mode::kLong64, false),
+                                         std::pair(tiny::Mode::kProtected32, false),
+                                         std::pair(tiny::Mode::kLong64, true),
+                                         std::pair(tiny::Mode::kProtected32, true)),
                          [](const auto& parameter) {
-                           return std::string(parameter.param == tiny::Mode::kLong64 ? "Long64" : "Protected32");
+                           return std::string(parameter.param.first == tiny::Mode::kLong64 ? "Long64" : "Protected32") +
+                                  (parameter.param.second ? "Hot" : "");
                          });
 
 }  // namespace

@@ -1,0 +1,117 @@
+// Which code is hot, and which of its accesses have sites of their own in the TLB (mmu/tlb_sites.h).
+//
+// The guest's timer samples for us: what is at work when its interrupts come, at a poll, is hot; what is met again has
+// its neighbours made hot as well, and theirs. Hot code is made anew, with sites for its lookups. Those that miss so
+// often that they cost more than they save are given up again.
+#include <algorithm>
+
+#include "accel/soft/translator/owned_translations.h"
+#include "accel/soft/translator/translator.h"
+
+namespace doppel::accel::soft {
+
+namespace {
+
+// A miss costs about ten times what a hit saves.
+constexpr std::uint32_t kMissesToJudge = 64;
+constexpr std::uint32_t kLeastHits = 10;  // for each miss
+
+}  // namespace
+
+/// TRANSLATION was at work when an interrupt came. What is linked with hot code is hot, too: polls are at branches
+/// alone.
+void Translator::sample(Translation& translation) {
+  constexpr std::size_t kMost = 32;  // that are looked at
+  constexpr unsigned kMostHeated = 4;
+  ++samples_;
+  std::vector<Translation*> found{&translation};
+  const auto note = [&](Translation* other) {
+    const bool wanted = other != nullptr && found.size() < kMost && std::ranges::find(found, other) == found.end();
+    if (wanted) found.push_back(other);
+  };
+  unsigned heated = 0;
+  for (std::size_t i = 0; i < found.size() && heated < kMostHeated; ++i) {
+    if (heat(*found[i])) {
+      ++heated;
+      continue;
+    }
+    for (const Link& link : found[i]->links) note(link.to);
+    for (Translation* const from : found[i]->incoming) note(from);
+  }
+}
+
+/// Has TRANSLATION made anew with sites. False: it has them already.
+bool Translator::heat(Translation& translation) {
+  Owned& owned = translations_of(translation.block());
+  if (owned.is_hot) return false;
+  if (cpu_.tlb.sites().are_taken()) cool();
+  owned.is_hot = true;
+  ++owned.revision;
+  ++statistics_.heated;
+  detach(translation);
+  return true;
+}
+
+/// Sites are needed for what is hot now: nothing is hot, for the moment.
+void Translator::cool() {
+  constexpr std::uint64_t kLeast = 256;  // samples: about a second
+  if (samples_ - cooled_ < kLeast) return;
+  cooled_ = samples_;
+  for (const auto& translation : translations_) {
+    if (translation == nullptr) continue;
+    Owned& owned = translations_of(translation->block());
+    if (!owned.is_hot) continue;
+    owned.is_hot = false;
+    ++owned.revision;
+    detach(*translation);
+  }
+}
+
+/// PLAN_, which is about to be made for OWNED, is told which of its instructions have sites.
+void Translator::plan_sites(const Owned& owned) {
+  if (!owned.is_hot && !options_.all_hot) return;
+  const std::uint64_t begin = plan_.instructions.front().rip;
+  for (PlannedInstruction& planned : plan_.instructions)
+    planned.has_site = std::ranges::find(owned.poor_sites, planned.rip - begin) == owned.poor_sites.end();
+}
+
+/// Sites of TRANSLATION, which was just made, learn where its code goes on.
+void Translator::prepare_sites(const Translation& translation) {
+  for (const Translation::Site& site : translation.sites) {
+    TlbSiteMiss& miss = cpu_.tlb.sites().miss(site.number);
+    miss.resume = address_of(site.resume);
+    miss.limit = site.limit;
+    miss.exit_id = translation.id << Translation::kInstructionBits | site.instruction;
+    miss.budget = kMissesToJudge;
+    miss.asked = 0;
+  }
+}
+
+/// An access of TRANSLATION has left it. If that is because a site has missed often enough to be judged, all are.
+void Translator::judge_sites(Translation& translation) {
+  TlbSites& sites = cpu_.tlb.sites();
+  const auto is_due = [&](const Translation::Site& site) { return sites.miss(site.number).budget > kMissesToJudge; };
+  if (std::ranges::none_of(translation.sites, is_due)) return;
+  const std::uint32_t asked = std::exchange(sites.miss(translation.sites.front().number).asked, 0);
+  Owned& owned = translations_of(translation.block());
+  const std::size_t poor = owned.poor_sites.size();
+  for (const Translation::Site& site : translation.sites) {
+    const bool due = is_due(site);
+    std::uint32_t& budget = sites.miss(site.number).budget;
+    const std::uint32_t misses = due ? kMissesToJudge : kMissesToJudge - budget;
+    budget = kMissesToJudge;
+    if (misses * kLeastHits <= asked) continue;
+    const std::uint64_t offset = translation.rip(site.instruction) - translation.key.linear;
+    if (std::ranges::find(owned.poor_sites, offset) == owned.poor_sites.end()) owned.poor_sites.push_back(offset);
+  }
+  if (owned.poor_sites.size() == poor) return;
+  statistics_.poor_sites += owned.poor_sites.size() - poor;
+  ++owned.revision;
+  detach(translation);
+}
+
+void Translator::give_sites_back(const Translation& translation) {
+  for (const Translation::Site& site : translation.sites) cpu_.tlb.sites().give_back(site.number);
+}
+
+}  // namespace doppel::accel::soft

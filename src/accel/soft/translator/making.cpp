@@ -1,0 +1,171 @@
+// Finding translations and making them.
+#include <algorithm>
+
+#include "accel/soft/translator/owned_translations.h"
+#include "accel/soft/translator/translator.h"
+#include "x86/page_table.h"
+
+namespace doppel::accel::soft {
+
+Translator::Owned& Translator::translations_of(const Block& block) {
+  if (block.translations == nullptr) block.translations = std::make_unique<Owned>(*this);
+  return static_cast<Owned&>(*block.translations);
+}
+
+Translation* Translator::find_or_make(const Block& block) {
+  const std::uint64_t linear = cpu_.rip;
+  if (block.translations == nullptr || !translations_of(block).registers) {
+    const bool in_ram = block.first.slot != nullptr && (!block.crosses() || block.second->slot != nullptr);
+    if (++block.runs <= options_.threshold || !in_ram) return nullptr;
+  }
+  Owned& owned = translations_of(block);
+  if (owned.registers && !provide(*owned.registers)) return nullptr;
+  TranslationKey key{.linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = state_->registers};
+  if (Translation* const found = find(owned, key); found != nullptr) return found;
+  constexpr unsigned kShared = 2;  // most processes end soon
+  const auto is_same_place = [&](const Owned::Placed& placed) { return placed.linear == linear; };
+  if (owned.registers && std::ranges::none_of(owned.list, is_same_place) &&
+      !owned.is_hot_at(linear, kShared * options_.threshold))
+    return nullptr;
+  constexpr std::size_t kMostPerBlock = 16;
+  if (owned.list.size() >= kMostPerBlock) owned.clear();
+  constexpr unsigned kOftenBroken = 2;
+  plan(block, owned.broken >= kOftenBroken, owned.shares_lookups);
+  if (!owned.registers) owned.registers.emplace();
+  owned.registers->add(plan_.registers);
+  if (!provide(*owned.registers)) return nullptr;
+  key.registers = state_->registers;
+  if (jump_cache_of(key) == nullptr) return nullptr;
+  if (Translation* const found = find(owned, key); found != nullptr) return found;
+  plan_sites(owned);
+  return make(key, plan_);
+}
+
+/// The translation of KEY, unless it was cut off for good: because its page changed and only its first part's bytes are
+/// known to be what they were, or because it would be made in another way now.
+Translation* Translator::find(Owned& owned, const TranslationKey& key) {
+  const auto is_it = [&](const Owned::Placed& placed) {
+    return placed.linear == key.linear && placed.translation->key == key;
+  };
+  const auto found = std::ranges::find_if(owned.list, is_it);
+  if (found == owned.list.end()) return nullptr;
+  Translation* const translation = found->translation;
+  const bool is_latest = translation->revision == owned.revision;
+  if (is_latest && (translation->reachable || translation->parts.size() == 1)) return translation;
+  if (is_latest) ++owned.broken;
+  owned.list.erase(found);
+  discard(*translation);
+  return nullptr;
+}
+
+/// Makes PLAN_ of BLOCK, which RIP is at, and unless it shall stay ALONE of what comes behind it.
+void Translator::plan(const Block& block, bool alone, bool shared) {
+  const auto find = [&](std::uint64_t linear) -> const Block* {
+    const bool apart = alone || options_.one_instruction || !may_chain_to(linear);
+    return apart ? nullptr : cache_.nearby(linear);
+  };
+  plan_blocks(cache_.decoder(), block, *kind_, cpu_.rip, find, shared, plan_);
+  // Others may have had their turn while blocks were looked for.
+  const auto is_current = [](const Block* part) { return part->is_current(); };
+  if (plan_.parts.size() > 1 && !std::ranges::all_of(plan_.parts, is_current)) plan(block, true, shared);
+}
+
+Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) {
+  const std::size_t cold_begin = memory_.capacity() / 4 * 3;
+  if (cursors_.hot + Emitter::kMostHot > cold_begin || cursors_.cold + Emitter::kMostCold > memory_.capacity()) flush();
+  std::uint32_t id = static_cast<std::uint32_t>(translations_.size());
+  if (free_ids_.empty()) {
+    translations_.emplace_back();
+  } else {
+    id = free_ids_.back();
+    free_ids_.pop_back();
+  }
+  translations_[id] = std::make_unique<Translation>();
+  Translation& translation = *translations_[id];
+  translation.key = key;
+  translation.id = id;
+  translation.parts = plan.parts;
+  Owned& owned = translations_of(translation.block());
+  owned.list.emplace_back(translation);
+  translation.revision = owned.revision;
+  for (const Block* part : std::span(plan.parts).subspan(1)) translations_of(*part).users.push_back(&translation);
+  const Block& block = translation.block();
+  translation.gpa = block.first.gpa;
+  translation.page_number = page_number(key.linear, block.first.gpa);
+  if (block.crosses()) {
+    translation.second_gpa = block.second->gpa;
+    translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second->gpa);
+  }
+  const Emitter::Cursors before = cursors_;
+  emitter_->emit(plan, jump_cache_of(key), cpu_.tlb.sites(), cursors_, translation);
+  prepare_sites(translation);
+  if (before.hot / CodeMemory::kHugePage != cursors_.hot / CodeMemory::kHugePage)
+    memory_.use_huge_page(before.hot / CodeMemory::kHugePage * CodeMemory::kHugePage);
+  by_code_.push_back({.end = translation.end, .translation = &translation});
+  ++statistics_.translations;
+  statistics_.instructions += plan.instructions.size();
+  for (const Block* part : plan.parts) statistics_.guest_bytes += part->bytes;
+  statistics_.code_bytes += cursors_.hot - before.hot;
+  statistics_.cold_bytes += cursors_.cold - before.cold;
+  for (std::size_t i = 0; i < plan.instructions.size(); ++i) {
+    translation.instructions[i].site = exit_site(plan.instructions[i], plan.kind);
+    translation.instructions[i].mnemonic = plan.instructions[i].zydis.mnemonic;
+  }
+  tell_observers(plan, translation, before.cold);
+  if (verifier_ != nullptr) verifier_->learn(translation, plan);
+  return &translation;
+}
+
+void Translator::observe(TranslationObserver& observer) {
+  observers_.push_back(&observer);
+  observer.gate_generated(code(0, gate_size_));
+}
+
+/// TRANSLATION's ways out begin at COLD.
+void Translator::tell_observers(const BlockPlan& plan, const Translation& translation, std::size_t cold) {
+  for (TranslationObserver* observer : observers_)
+    observer->translated({.plan = plan,
+                          .translation = translation,
+                          .hot = code(translation.guarded_entry, translation.end),
+                          .cold = code(cold, cursors_.cold)});
+}
+
+HostCode Translator::code(std::size_t begin, std::size_t end) const {
+  const std::span all(reinterpret_cast<const std::uint8_t*>(memory_.executable()), memory_.capacity());
+  return {.address = address_of(static_cast<std::uint32_t>(begin)), .bytes = all.subspan(begin, end - begin)};
+}
+
+std::uint32_t Translator::page_number(std::uint64_t linear, std::uint64_t gpa) {
+  const auto next = static_cast<std::uint32_t>(page_numbers_.size() + 1);
+  return page_numbers_.try_emplace({.linear = linear >> 12U, .gpa = gpa >> 12U}, next).first->second;
+}
+
+/// Starts anew. Blocks keep their empty lists.
+void Translator::flush() {
+  ++statistics_.flushes;
+  for (const auto& translation : translations_) {
+    if (translation == nullptr) continue;
+    give_sites_back(*translation);
+    for (const Block* part : translation->parts) {
+      Owned& owned = translations_of(*part);
+      owned.list.clear();
+      owned.users.clear();
+    }
+  }
+  link_from_ = nullptr;
+  translations_.clear();
+  free_ids_.clear();
+  by_code_.clear();
+  pages_.clear();
+  page_numbers_.clear();
+  cpu_.tlb.code().flush_all();
+  for (unsigned index = 0; index < kMmuIndexes; ++index) clear_jump_caches(static_cast<MmuIndex>(index));
+  cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
+}
+
+void Translator::clear_jump_caches(MmuIndex index) {
+  for (LowPointer<JumpCache>& cache : jump_caches_[static_cast<unsigned>(index)])
+    if (cache != nullptr) cache->clear();
+}
+
+}  // namespace doppel::accel::soft
