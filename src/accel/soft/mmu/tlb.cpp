@@ -23,6 +23,8 @@ std::optional<std::uint64_t> Tlb::linear_of(MmuIndex index, std::uintptr_t host)
       if (used && entries_[at / kEntries][at % kEntries].host == (host & ~kOffset))
         return info_[at].linear | (host & kOffset);
     }
+  // A site may know a page still whose entry another page has taken.
+  if (const auto page = sites_.linear_of(host & ~kOffset)) return *page | (host & kOffset);
   return std::nullopt;
 }
 

@@ -238,6 +238,22 @@ TEST_F(TlbTest, EveryChangeEmptiesTheSites) {
   }
 }
 
+TEST_F(TlbTest, SitesKnowPagesThatLostTheirEntries) {
+  TlbSites& sites = tlb().sites();
+  constexpr std::uintptr_t kHost = 0x7000'0000;
+  const auto fill = [&](std::uint32_t number, std::uint64_t result) {
+    const_cast<TlbSite&>(sites.site(number)) = {.tag = 5 * kPage, .result = result};
+    const_cast<std::uint32_t&>(sites.filled()) = number;
+    const_cast<std::uint32_t&>(sites.filled_count()) = 1;
+    EXPECT_EQ(tlb().linear_of(kUser, kHost + 0x123), 5 * kPage + 0x123);
+    EXPECT_EQ(tlb().linear_of(kUser, kHost + kPage), std::nullopt);
+    sites.forget();
+    EXPECT_EQ(tlb().linear_of(kUser, kHost + 0x123), std::nullopt);
+  };
+  fill(sites.take(TlbSites::Result::kHost).value(), kHost);
+  fill(sites.take(TlbSites::Result::kAddend).value(), kHost - 5 * kPage);
+}
+
 TEST_F(TlbTest, SitesAreHandedOutOnce) {
   TlbSites& sites = tlb().sites();
   std::vector<bool> taken(TlbSites::kSites);

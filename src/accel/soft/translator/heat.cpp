@@ -24,6 +24,7 @@ void Translator::sample(Translation& translation) {
   constexpr std::size_t kMost = 32;  // that are looked at
   constexpr unsigned kMostHeated = 4;
   ++samples_;
+  regions_.note_use(translation.entry);
   std::vector<Translation*> found{&translation};
   const auto note = [&](Translation* other) {
     const bool wanted = other != nullptr && found.size() < kMost && std::ranges::find(found, other) == found.end();

@@ -71,8 +71,7 @@ void Translator::plan(const Block& block, bool alone, bool shared) {
 }
 
 Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) {
-  const std::size_t cold_begin = memory_.capacity() / 4 * 3;
-  if (cursors_.hot + Emitter::kMostHot > cold_begin || cursors_.cold + Emitter::kMostCold > memory_.capacity()) flush();
+  make_room();
   std::uint32_t id = static_cast<std::uint32_t>(translations_.size());
   if (free_ids_.empty()) {
     translations_.emplace_back();
@@ -96,17 +95,18 @@ Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) 
     translation.second_gpa = block.second->gpa;
     translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second->gpa);
   }
-  const Emitter::Cursors before = cursors_;
-  emitter_->emit(plan, jump_cache_of(key), cpu_.tlb.sites(), cursors_, translation);
+  Emitter::Cursors& cursors = regions_.cursors();
+  const Emitter::Cursors before = cursors;
+  emitter_->emit(plan, jump_cache_of(key), cpu_.tlb.sites(), cursors, translation);
   prepare_sites(translation);
-  if (before.hot / CodeMemory::kHugePage != cursors_.hot / CodeMemory::kHugePage)
+  if (before.hot / CodeMemory::kHugePage != cursors.hot / CodeMemory::kHugePage)
     memory_.use_huge_page(before.hot / CodeMemory::kHugePage * CodeMemory::kHugePage);
-  by_code_.push_back({.end = translation.end, .translation = &translation});
+  regions_.add(translation);
   ++statistics_.translations;
   statistics_.instructions += plan.instructions.size();
   for (const Block* part : plan.parts) statistics_.guest_bytes += part->bytes;
-  statistics_.code_bytes += cursors_.hot - before.hot;
-  statistics_.cold_bytes += cursors_.cold - before.cold;
+  statistics_.code_bytes += cursors.hot - before.hot;
+  statistics_.cold_bytes += cursors.cold - before.cold;
   for (std::size_t i = 0; i < plan.instructions.size(); ++i) {
     translation.instructions[i].site = exit_site(plan.instructions[i], plan.kind);
     translation.instructions[i].mnemonic = plan.instructions[i].zydis.mnemonic;
@@ -127,7 +127,7 @@ void Translator::tell_observers(const BlockPlan& plan, const Translation& transl
     observer->translated({.plan = plan,
                           .translation = translation,
                           .hot = code(translation.guarded_entry, translation.end),
-                          .cold = code(cold, cursors_.cold)});
+                          .cold = code(cold, regions_.cursors().cold)});
 }
 
 HostCode Translator::code(std::size_t begin, std::size_t end) const {
@@ -140,27 +140,29 @@ std::uint32_t Translator::page_number(std::uint64_t linear, std::uint64_t gpa) {
   return page_numbers_.try_emplace({.linear = linear >> 12U, .gpa = gpa >> 12U}, next).first->second;
 }
 
-/// Starts anew. Blocks keep their empty lists.
-void Translator::flush() {
-  ++statistics_.flushes;
-  for (const auto& translation : translations_) {
-    if (translation == nullptr) continue;
-    give_sites_back(*translation);
-    for (const Block* part : translation->parts) {
-      Owned& owned = translations_of(*part);
-      owned.list.clear();
-      owned.users.clear();
-    }
+/// Makes room for one more translation.
+void Translator::make_room() {
+  constexpr std::size_t kMostPages = std::size_t{1} << 20U;  // that have numbers
+  if (page_numbers_.size() >= kMostPages) flush();
+  if (regions_.has_room()) return;
+  ++statistics_.evictions;
+  evict(regions_.advance());
+}
+
+void Translator::evict(const std::vector<Translation*>& translations) {
+  if (translations.empty()) return;
+  statistics_.evicted += translations.size();
+  for (Translation* translation : translations) {
+    std::erase(translations_of(translation->block()).list, Owned::Placed(*translation));
+    discard(*translation);
   }
-  link_from_ = nullptr;
-  translations_.clear();
-  free_ids_.clear();
-  by_code_.clear();
-  pages_.clear();
+  serialize_code();
+}
+
+void Translator::flush() {
+  evict(regions_.all());
   page_numbers_.clear();
   cpu_.tlb.code().flush_all();
-  for (unsigned index = 0; index < kMmuIndexes; ++index) clear_jump_caches(static_cast<MmuIndex>(index));
-  cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
 }
 
 void Translator::clear_jump_caches(MmuIndex index) {

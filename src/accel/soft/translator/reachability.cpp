@@ -149,7 +149,7 @@ void Translator::look_for_host_writes() {
 void Translator::discard(Translation& translation) {
   detach(translation);
   if (link_from_ == &translation) link_from_ = nullptr;
-  by_code_.at(range_at(translation.end - 1)).translation = nullptr;
+  regions_.remove(translation);
   for (const Block* part : std::span(translation.parts).subspan(1))
     std::erase(translations_of(*part).users, &translation);
   give_sites_back(translation);

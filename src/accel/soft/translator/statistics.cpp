@@ -95,7 +95,7 @@ std::string describe(const TranslatorStatistics& s) {
   row("detached", s.detached, "their page changed");
   row("hot", s.heated,
       fmt::format("made anew, their lookups with sites of their own, {} of which missed too often", s.poor_sites));
-  row("flushes", s.flushes, "of everything, the memory being full");
+  row("evicted", s.evicted, fmt::format("{} times a region's, the memory being full", s.evictions));
   text += "Entries by the run loop, and exits:\n";
   row("entries", s.entries);
   row("to interpret", s.at(ExitSite::kInterpret), "instructions that are not translated, by name below");

@@ -40,7 +40,8 @@ struct TranslatorStatistics {
   std::uint64_t guard_exits = 0;
   std::uint64_t poll_exits = 0;
   std::uint64_t fault_exits = 0;  // host exceptions other than a poll's
-  std::uint64_t flushes = 0;      // of everything, because the code memory was full
+  std::uint64_t evictions = 0;    // of a region, because the code memory was full
+  std::uint64_t evicted = 0;      // translations that were in those
   std::uint64_t detached = 0;     // translations whose page changed
   std::uint64_t heated = 0;       // translations that were made anew with sites in the TLB
   std::uint64_t poor_sites = 0;   // that missed too often and were given up

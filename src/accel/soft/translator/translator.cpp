@@ -92,7 +92,12 @@ Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, CodeCache& cach
 }
 
 Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& options, CodeMemory memory)
-    : cpu_(cpu), cache_(cache), options_(options), memory_(std::move(memory)), state_(make_low<GateState>()) {
+    : cpu_(cpu),
+      cache_(cache),
+      options_(options),
+      memory_(std::move(memory)),
+      state_(make_low<GateState>()),
+      regions_(kGateSize, memory_.capacity()) {
   install_host_fault_handlers();
   state_->tlb_index_mask = std::uint64_t{Tlb::kEntries - 1} << 12U;
   gate_size_ = align_up(generate_gate(memory_.writable(), cpu_, *state_, gate_), std::size_t{64});
@@ -101,7 +106,6 @@ Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& opt
   generated_.end = generated_.begin + memory_.capacity();
   generated_.resume = address_of(static_cast<std::uint32_t>(
       reinterpret_cast<const std::byte*>(gate_.exit(ExitKind::kFault, FlagsHome::kRegister)) - memory_.writable()));
-  cursors_ = {.hot = gate_size_, .cold = memory_.capacity() / 4 * 3};
   if (options_.verify != 0)
     verifier_ = std::make_unique<Verifier>(cpu_, memory_, gate_, options_.verify, [this](std::uint32_t position) {
       pass(position);
@@ -274,6 +278,7 @@ bool Translator::look_up_group(const Instruction& instruction, const Translation
 /// Into translated code and out of it.
 void Translator::pass(std::uint32_t position) {
   GateState& state = *state_;
+  regions_.note_use(position);
   state.entry = address_of(position);
   state.flags = alu::ax_of(cpu_);
   pass_gate();
@@ -283,7 +288,7 @@ void Translator::pass(std::uint32_t position) {
 
 /// The same in lockstep. False: there is a difference, and the guest stops.
 bool Translator::pass_verified(std::uint32_t position) {
-  Translation& translation = translation_at(position);
+  Translation& translation = regions_.at(position);
   const bool is_through = verifier_->is_through(translation);
   if (verifier_->pass(translation, position)) {
     if (is_through != verifier_->is_through(translation)) {
@@ -382,19 +387,10 @@ void Translator::follow_fault() {
   interpret(Instruction(exit.in->instruction(exit.number)), exit.rip);
 }
 
-std::size_t Translator::range_at(std::uint32_t position) const {
-  return static_cast<std::size_t>(std::ranges::upper_bound(by_code_, position, {}, &CodeRange::end) - by_code_.begin());
-}
-
-/// Whose code is at POSITION.
-Translation& Translator::translation_at(std::uint32_t position) const {
-  return *by_code_.at(range_at(position)).translation;
-}
-
 /// Whose code is at the host address AT.
 Translator::Place Translator::place_of(std::uint64_t at) const {
   const auto position = static_cast<std::uint32_t>(at - generated_.begin);
-  const Translation& translation = translation_at(position);
+  const Translation& translation = regions_.at(position);
   const auto next = std::ranges::upper_bound(translation.instructions, position, {}, &Translation::Instruction::begin);
   return {.translation = &translation, .number = static_cast<std::size_t>(next - translation.instructions.begin()) - 1};
 }

@@ -24,6 +24,7 @@
 #include "accel/soft/runtime/code_memory.h"
 #include "accel/soft/runtime/host_fault.h"
 #include "accel/soft/runtime/low_memory.h"
+#include "accel/soft/translator/code_regions.h"
 #include "accel/soft/translator/emitter.h"
 #include "accel/soft/translator/gate.h"
 #include "accel/soft/translator/statistics.h"
@@ -76,12 +77,6 @@ class Translator final : public TranslatedCode {
       return translation->instructions[number].flags_home == FlagsHome::kMemory;
     }
   };
-  struct CodeRange {
-    std::uint32_t end = 0;
-    Translation* translation = nullptr;  // null: it is no more
-  };
-  [[nodiscard]] std::size_t range_at(std::uint32_t position) const;
-  [[nodiscard]] Translation& translation_at(std::uint32_t position) const;
   struct PageKey {
     std::uint64_t linear;
     std::uint64_t gpa;
@@ -99,6 +94,8 @@ class Translator final : public TranslatedCode {
   Translation* find_or_make(const Block& block);
   Translation* find(Owned& owned, const TranslationKey& key);
   Translation* make(const TranslationKey& key, const BlockPlan& plan);
+  void make_room();
+  void evict(const std::vector<Translation*>& translations);
   void tell_observers(const BlockPlan& plan, const Translation& translation, std::size_t cold);
   [[nodiscard]] HostCode code(std::size_t begin, std::size_t end) const;
   void plan(const Block& block, bool alone, bool shared);
@@ -163,13 +160,12 @@ class Translator final : public TranslatedCode {
   GateCode gate_;
   std::size_t gate_size_ = 0;
   std::unique_ptr<Emitter> emitter_;
-  Emitter::Cursors cursors_;
+  CodeRegions regions_;
   BlockPlan plan_;  // at work
   GeneratedCode generated_;
 
   std::vector<std::unique_ptr<Translation>> translations_;  // by id; null: free
   std::vector<std::uint32_t> free_ids_;
-  std::vector<CodeRange> by_code_;  // one behind the other, as they were made
   std::unordered_map<PageKey, std::uint32_t, PageKeyHash> page_numbers_;
   std::unordered_map<std::uint64_t, CodePage> pages_;  // by gpa
 

@@ -635,6 +635,9 @@ TEST_P(RandomCodeTest, AgreesWithTheInterpreter) {
     ASSERT_FALSE(HasFailure()) << "seed " << seed_ << ", case " << i;
   }
   EXPECT_GT(pair.statistics().translations, iterations() / 2);
+  constexpr unsigned kEnoughToFillTheCodeMemory = 5000;
+  if (iterations() < kEnoughToFillTheCodeMemory) return;
+  EXPECT_GT(pair.statistics().evictions, CodeRegions::kRegions);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, RandomCodeTest,
