@@ -57,6 +57,8 @@ doppel_layer(accel/soft/interpreter MAY_USE accel/soft/mmu LINKS Zydis::Zydis)
 doppel_layer(accel/soft/translator MAY_USE accel/soft/interpreter)
 doppel_layer(accel/soft MAY_USE accel/soft/translator)
 doppel_layer(chardev MAY_USE event base LINKS nlohmann_json::nlohmann_json)
+doppel_layer(block MAY_USE event base LINKS uring)
+doppel_layer(block/image MAY_USE block)
 
 doppel_layer(hw/core MAY_USE memory state event base)
 doppel_layer(hw/intc MAY_USE hw/core)
