@@ -113,7 +113,9 @@ Task<Result<>> NodeDisk::carry_out(const Request& request) {
     case Kind::kDiscard:
       if (!options_.discard) co_return Result<>{};
       co_return co_await node_->discard(request.offset, request.length);
-    case Kind::kFlush: co_return read_only_ ? Result<>{} : co_await node_->flush();
+    case Kind::kFlush:
+      if (read_only_) co_return Result<>{};
+      co_return co_await node_->flush();
   }
   co_return Result<>{};
 }

@@ -12,16 +12,22 @@
 
 namespace doppel::block {
 
+enum class Backing : std::uint8_t { kOpen, kNone };
+
 struct ImageOptions {
   std::string filename;  // a path, file:PATH, host_device:PATH or null-co://
   std::string format{};  // "raw", "qcow2"...; empty: by the image's first bytes
   FileOptions file{};
+  Backing backing = Backing::kOpen;         // kNone: what the image has not allocated reads as zeroes
   std::uint64_t raw_offset = 0;             // of format raw
   std::optional<std::uint64_t> raw_size{};  // of format raw
 };
 
 /// The image with all it stands on. Errors name the file.
 Task<Result<NodePtr>> open_image(Context& context, ImageOptions options);
+
+/// NAME as IMAGE's header means it: relative names begin where the image is.
+std::string beside(const std::string& image, const std::string& name);
 
 /// The lowest node alone: the bytes of the file. Synchronous, as opening a file is.
 Result<NodePtr> open_protocol(Context& context, const std::string& filename, FileOptions options);
