@@ -4,6 +4,9 @@
 // of -device once all options are known.
 #include <algorithm>
 #include <array>
+#include <iterator>
+
+#include <fmt/ranges.h>
 
 #include "block/image/open_image.h"
 #include "cli/key_values.h"
@@ -142,6 +145,8 @@ Result<vm::DriveConfig> take_image(KeyValueReader& reader) {
 }
 
 Result<> apply_drive(CommandLine& line, std::string_view value) {
+  if (wants_help(value) || value == "format=help")
+    return print(line, fmt::format("Supported formats: {}\n", fmt::join(block::image_formats(), " ")));
   DOPPEL_ASSIGN(auto pairs, parse_key_values(value, ""));
   KeyValueReader reader(std::move(pairs));
   DOPPEL_ASSIGN(const Interface interface, take_interface(reader));

@@ -53,6 +53,10 @@ TEST(DriveOption, Keys) {
   EXPECT_TRUE(drive.discard && drive.read_only && drive.snapshot);
 }
 
+TEST(DriveOption, ListsFormats) {
+  EXPECT_TRUE(printout_of({"-drive", "format=help"}).text.starts_with("Supported formats: raw"));
+}
+
 TEST(DriveOption, Places) {
   EXPECT_EQ(ide_devices({"-drive", "file=a,index=3", "-drive", "file=b", "-drive", "file=c,bus=1,serial=S", "-drive",
                          "file=d,unit=1,media=cdrom"}),

@@ -12,7 +12,7 @@ namespace {
 /// What to do about an image that cannot be opened; empty if the error says it all.
 std::string_view advice(const Error& error, const DriveConfig& config) {
   switch (error.kind()) {
-    case ErrorKind::kNotFound: return "; 'qemu-img create -f raw FILE SIZE' makes one";
+    case ErrorKind::kNotFound: return config.read_only ? "" : "; 'qemu-img create -f raw FILE SIZE' makes one";
     case ErrorKind::kPermissionDenied:
       return config.read_only ? "" : "; to read it only, add readonly=on to its -drive";
     default: return "";
@@ -32,10 +32,14 @@ Result<> DiskSet::open(const DriveConfig& config) {
                              .discard = config.discard};
   DOPPEL_ASSIGN(options.cache, block::parse_cache_mode(config.cache));
   auto disk = block::open_disk(*context_, options);
+  const auto twin = std::ranges::find(disks_, config.file, &Entry::file);
+  if (!disk && disk.error().kind() == ErrorKind::kBusy && twin != disks_.end())
+    return fail(ErrorKind::kBusy, "drives '{}' and '{}' have the same image, '{}', which only one can write to",
+                twin->id, config.id, config.file);
   if (!disk)
     return fail(disk.error().kind(), "drive '{}': {}{}", config.id, disk.error().describe(),
                 advice(disk.error(), config));
-  disks_.push_back({.id = config.id, .disk = std::move(*disk)});
+  disks_.push_back({.id = config.id, .file = config.file, .disk = std::move(*disk)});
   return {};
 }
 

@@ -27,6 +27,7 @@ class DiskSet {
  private:
   struct Entry {
     std::string id;
+    std::string file;
     std::unique_ptr<block::Disk> disk;
     bool claimed = false;
   };

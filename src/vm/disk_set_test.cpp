@@ -41,7 +41,8 @@ TEST_F(DiskSetTest, ErrorsNameTheDriveAndAdvise) {
   ASSERT_TRUE(disks.open({.id = "a", .file = path, .format = "raw"}));
   EXPECT_EQ(disks.open({.id = "a", .file = path}).error().describe(),
             "there are two drives 'a'; give one of them another id=");
-  EXPECT_NE(disks.open({.id = "b", .file = path}).error().describe().find("is locked"), std::string::npos);
+  EXPECT_EQ(disks.open({.id = "b", .file = path}).error().describe(),
+            "drives 'a' and 'b' have the same image, '" + path + "', which only one can write to");
 }
 
 }  // namespace

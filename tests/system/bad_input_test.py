@@ -47,6 +47,10 @@ class Fixture:
         self.file("kernel", bzimage())
         self.file("disk", b"", 1 << 20)
         self.file("disk2", b"", 1 << 20)
+        # As QEMU locks an image: "nobody else may write".
+        self.file("locked_disk", b"", 1 << 20)
+        self.image_lock = open(self.names["locked_disk"], "rb")
+        fcntl.fcntl(self.image_lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 201, 1, 0))
         self.file("truncated", bzimage()[:700])
         self.file("elf", b"\x7fELF" + bytes(range(256)) * 4)
         self.file("odd_bios", b"\x90" * 1000)
@@ -71,6 +75,7 @@ class Fixture:
     def close(self):
         self.listener.close()
         self.lock.close()
+        self.image_lock.close()
         shutil.rmtree(self.directory)
 
 
@@ -188,7 +193,8 @@ CASES = [
     ("device as disk", "-hda /dev/null", "'/dev/null'"),
     ("two disks in one place", "-hda {disk} -drive file={disk2},index=0", "give one of the two another index="),
     ("CD-ROM where a disk is", "-hdc {disk} -cdrom {disk2}", "give one of the two another index="),
-    ("one file twice", "-hda {disk} -hdb {disk}", "'{disk}' is locked"),
+    ("one file twice", "-hda {disk} -hdb {disk}", "have the same image, '{disk}'"),
+    ("locked disk", "-hda {locked_disk}", "'{locked_disk}' is locked"),
     ("fifth drive", "-hda {disk} -hdb {disk} -hdc {disk} -hdd {disk} -drive file={disk}", "four drives already"),
     ("index too large", "-drive file={disk},index=4", "the places 0 to 3"),
     ("index and bus", "-drive file={disk},index=1,bus=0", "write one or the other"),

@@ -120,6 +120,10 @@ Task<Result<NodePtr>> temporary_overlay(Context& context, NodePtr base) {
 
 }  // namespace
 
+std::span<const std::string_view> image_formats() {
+  return kFormats;
+}
+
 Result<NodePtr> open_protocol(Context& context, const std::string& filename, FileOptions options) {
   const std::string_view protocol = protocol_of(filename);
   if (protocol.empty()) return FileNode::open(context, filename, options);

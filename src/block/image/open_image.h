@@ -3,7 +3,9 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "block/context.h"
 #include "block/disk.h"
@@ -22,6 +24,9 @@ struct ImageOptions {
   std::uint64_t raw_offset = 0;             // of format raw
   std::optional<std::uint64_t> raw_size{};  // of format raw
 };
+
+/// The formats there are, by QEMU's names.
+std::span<const std::string_view> image_formats();
 
 /// The image with all it stands on. Errors name the file.
 Task<Result<NodePtr>> open_image(Context& context, ImageOptions options);

@@ -422,7 +422,8 @@ IdentifyData AtaDrive::describe() const {
 
 // ---- Saving
 
-void AtaDrive::save_own(IdeDriveState& saved) const {
+void AtaDrive::save_own(IdeDriveState& state) const {
+  AtaDriveState& saved = state.disk;
   saved.next = next_;
   saved.rest = rest_;
   saved.chunk = chunk_;
@@ -435,16 +436,16 @@ void AtaDrive::save_own(IdeDriveState& saved) const {
   saved.smart = smart_;
 }
 
-Result<> AtaDrive::load_own(const IdeDriveState& saved) {
-  const bool in_progress = saved.phase != IdePhase::kIdle || saved.request.kind != Kind::kNone;
-  const MediaCommand* media = in_progress ? find_media_command(saved.command) : nullptr;
+Result<> AtaDrive::load_own(const IdeDriveState& state) {
+  const AtaDriveState& saved = state.disk;
+  const MediaCommand* media = state.in_progress() ? find_media_command(state.command) : nullptr;
   const bool media_good = saved.next <= sectors() && saved.rest <= sectors() - saved.next &&
-                          saved.chunk <= saved.rest && saved.chunk * kSectorSize == saved.buffer.size() &&
+                          saved.chunk <= saved.rest && saved.chunk * kSectorSize == state.buffer.size() &&
                           (media == nullptr || media->protocol != Protocol::kMultiple || saved.multiple != 0);
-  const bool trim_good = saved.next <= saved.buffer.size() / kTrimEntrySize;
+  const bool trim_good = saved.next <= state.buffer.size() / kTrimEntrySize;
   const bool settings_good = saved.multiple <= kMostMultiple && (saved.multiple & (saved.multiple - 1U)) == 0 &&
                              saved.heads >= 1 && saved.heads <= 16 && saved.sectors >= 1 && saved.sectors <= 0xff;
-  if ((media != nullptr ? !media_good : in_progress && !trim_good) || !settings_good)
+  if ((media != nullptr ? !media_good : state.in_progress() && !trim_good) || !settings_good)
     return doppel::fail(ErrorKind::kCorrupt, "the saved state of an IDE disk is damaged");
   next_ = saved.next;
   rest_ = saved.rest;

@@ -51,8 +51,8 @@ class AtaDrive final : public IdeDrive {
   [[nodiscard]] std::uint8_t status_after_reset() const override {
     return ata::status::kReady | ata::status::kSeekComplete;
   }
-  void save_own(IdeDriveState& saved) const override;
-  Result<> load_own(const IdeDriveState& saved) override;
+  void save_own(IdeDriveState& state) const override;
+  Result<> load_own(const IdeDriveState& state) override;
 
  private:
   struct Command;

@@ -324,34 +324,33 @@ IdentifyData AtapiDrive::describe() const {
 
 // ---- Saving
 
-void AtapiDrive::save_own(IdeDriveState& saved) const {
-  saved.next = next_;
-  saved.rest = rest_;
-  saved.chunk = uses_dma_ ? 1 : 0;
-  if (has_packet_) saved.packet.assign(packet_.begin(), packet_.end());
-  saved.byte_limit = byte_limit_;
-  saved.sense_key = sense_.key;
-  saved.sense_code = sense_.code;
-  saved.tray_open = tray_open_;
-  saved.locked = locked_;
-  saved.attention = attention_;
-  saved.media_event = media_event_;
+void AtapiDrive::save_own(IdeDriveState& state) const {
+  state.cdrom = {.next = next_,
+                 .rest = rest_,
+                 .has_packet = has_packet_,
+                 .uses_dma = uses_dma_,
+                 .packet = packet_,
+                 .byte_limit = byte_limit_,
+                 .sense_key = sense_.key,
+                 .sense_code = sense_.code,
+                 .tray_open = tray_open_,
+                 .locked = locked_,
+                 .attention = attention_,
+                 .media_event = media_event_};
 }
 
-Result<> AtapiDrive::load_own(const IdeDriveState& saved) {
+Result<> AtapiDrive::load_own(const IdeDriveState& state) {
+  const AtapiDriveState& saved = state.cdrom;
   const std::uint64_t all = disk() != nullptr ? disk()->size() / mmc::kBlockSize : 0;
-  const bool has_packet = saved.packet.size() == mmc::kPacketSize;
-  const bool in_progress = saved.phase != IdePhase::kIdle || saved.request.kind != IdeDiskRequest::Kind::kNone;
-  const bool takes_packet = in_progress && saved.command == command::kPacket && !has_packet;
-  const bool good = (has_packet || saved.packet.empty()) && saved.rest <= all && saved.next <= all - saved.rest &&
-                    (!takes_packet || saved.buffer.size() == mmc::kPacketSize);
+  const bool takes_packet = state.in_progress() && state.command == command::kPacket && !saved.has_packet;
+  const bool good =
+      saved.rest <= all && saved.next <= all - saved.rest && (!takes_packet || state.buffer.size() == mmc::kPacketSize);
   if (!good) return doppel::fail(ErrorKind::kCorrupt, "the saved state of a CD-ROM drive is damaged");
-  has_packet_ = has_packet;
-  packet_ = {};
-  std::ranges::copy(saved.packet, packet_.begin());
   next_ = saved.next;
   rest_ = saved.rest;
-  uses_dma_ = saved.chunk != 0;
+  has_packet_ = saved.has_packet;
+  uses_dma_ = saved.uses_dma;
+  packet_ = saved.packet;
   byte_limit_ = saved.byte_limit;
   sense_ = {.key = saved.sense_key, .code = saved.sense_code};
   tray_open_ = saved.tray_open;

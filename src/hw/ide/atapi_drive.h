@@ -40,8 +40,8 @@ class AtapiDrive final : public IdeDrive {
   void reset_settings() override;
   [[nodiscard]] std::uint16_t signature() const override { return 0xeb14; }
   [[nodiscard]] std::uint8_t status_after_reset() const override { return 0; }
-  void save_own(IdeDriveState& saved) const override;
-  Result<> load_own(const IdeDriveState& saved) override;
+  void save_own(IdeDriveState& state) const override;
+  Result<> load_own(const IdeDriveState& state) override;
 
  private:
   struct Packet;

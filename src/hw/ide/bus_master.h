@@ -12,25 +12,6 @@
 
 namespace doppel::hw {
 
-struct BusMasterState {
-  std::uint8_t command = 0;
-  std::uint8_t status = 0;
-  std::uint32_t table = 0;
-  std::uint32_t next_entry = 0;
-  std::uint32_t address = 0;
-  std::uint32_t rest = 0;
-  bool last = false;
-  void describe(auto& fields) {
-    fields("command", command);
-    fields("status", status);
-    fields("table", table);
-    fields("next_entry", next_entry);
-    fields("address", address);
-    fields("rest", rest);
-    fields("last", last);
-  }
-};
-
 /// Moves a drive's data to and from guest memory, as a table of physical regions says. It stops where the table ends,
 /// where there is no memory, and when the guest clears the start bit; then the drive waits, as a real one does, until
 /// it is reset. Guarded by its function's lock.

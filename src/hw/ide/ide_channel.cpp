@@ -39,7 +39,8 @@ Result<> IdeChannel::add_cdrom(unsigned unit, block::Disk* medium, AtapiDriveCon
 
 void IdeChannel::submit(DiskQueue::Begin begin, DiskQueue::Handler done) {
   queue_.add(std::move(begin), [this, done = std::move(done)](const Result<>& result) {
-    if (!result) log_.warn("a disk reports: {}", result.error().describe());
+    if (!result && !std::exchange(error_told_, true))
+      log_.warn("a disk fails, and the guest is told: {}; further failures are not noted", result.error().describe());
     done(result);
     settle();
   });

@@ -15,19 +15,6 @@
 
 namespace doppel::hw {
 
-struct IdeChannelState {
-  std::uint8_t device = 0;
-  std::uint8_t control = 0;
-  BusMasterState bus_master{};
-  std::array<IdeDriveState, 2> drives{};
-  void describe(auto& fields) {
-    fields("device", device);
-    fields("control", control);
-    fields("bus_master", bus_master);
-    fields("drives", drives);
-  }
-};
-
 /// Handlers: any thread, without the lock; add_disk() and add_cdrom(): before the machine runs; everything else under
 /// the lock of the function that owns the channel.
 class IdeChannel final : public IdeDriveHost {
@@ -76,6 +63,7 @@ class IdeChannel final : public IdeDriveHost {
   std::array<std::unique_ptr<IdeDrive>, kDrives> drives_;
   std::uint8_t device_ = 0;  // the device register as last written: both drives see which is selected
   std::uint8_t control_ = 0;
+  bool error_told_ = false;  // a guest that tries again and again is not to fill the log
   IoFunction command_block_;
   IoFunction control_block_;
 };

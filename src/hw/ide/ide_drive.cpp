@@ -204,7 +204,7 @@ IdeDriveState IdeDrive::save() const {
     saved.limit = limit_;
   }
   // What lies in the buffer matters only while it is on its way.
-  if (phase_ != IdePhase::kIdle || request_.kind != Kind::kNone) {
+  if (saved.in_progress()) {
     saved.buffer.resize(buffer_->size());
     // A disk may be filling the buffer right now; after loading it is asked again.
     if (request_.kind != Kind::kRead) std::memcpy(saved.buffer.data(), buffer_->data(), buffer_->size());

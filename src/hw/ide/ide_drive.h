@@ -10,96 +10,14 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "block/disk.h"
 #include "hw/ide/disk_queue.h"
-#include "hw/ide/task_file.h"
+#include "hw/ide/ide_state.h"
 
 namespace doppel::hw {
-
-enum class IdeKind : std::uint8_t { kNone, kDisk, kCdrom };
-
-/// Who is to move data now, and where to.
-enum class IdePhase : std::uint8_t { kIdle, kPioIn, kPioOut, kDmaIn, kDmaOut };
-
-struct IdeDiskRequest {
-  enum class Kind : std::uint8_t { kNone, kRead, kWrite, kFlush, kDiscard };
-  Kind kind = Kind::kNone;
-  std::uint64_t offset = 0;  // bytes on the disk; reads and writes are at the start of the buffer
-  std::uint64_t length = 0;
-  void describe(auto& fields) {
-    fields("kind", kind);
-    fields("offset", offset);
-    fields("length", length);
-  }
-};
-
-/// Everything that drives save. What is one kind's alone is zero in the other.
-struct IdeDriveState {
-  IdeKind kind = IdeKind::kNone;
-  TaskFile task{};
-  std::uint8_t command = 0;
-  bool interrupt = false;
-  IdePhase phase = IdePhase::kIdle;
-  std::uint64_t position = 0;
-  std::uint64_t limit = 0;
-  std::vector<std::uint8_t> buffer{};
-  IdeDiskRequest request{};
-  std::uint64_t next = 0;   // the first sector or block that is not in the buffer yet, or not on the disk yet
-  std::uint64_t rest = 0;   // how many
-  std::uint64_t chunk = 0;  // how many the buffer holds
-  std::uint8_t transfer_mode = 0;
-  // Disks
-  std::uint8_t multiple = 0;
-  std::uint8_t power_mode = 0;
-  std::uint16_t heads = 0;
-  std::uint16_t sectors = 0;
-  bool write_cache = false;
-  bool read_ahead = false;
-  bool smart = false;
-  // CD-ROM drives
-  std::vector<std::uint8_t> packet{};
-  std::uint16_t byte_limit = 0;
-  std::uint8_t sense_key = 0;
-  std::uint16_t sense_code = 0;
-  bool tray_open = false;
-  bool locked = false;
-  bool attention = false;
-  std::uint8_t media_event = 0;
-  void describe(auto& fields) {
-    fields("kind", kind);
-    fields("task", task);
-    fields("command", command);
-    fields("interrupt", interrupt);
-    fields("phase", phase);
-    fields("position", position);
-    fields("limit", limit);
-    fields("buffer", buffer);
-    fields("request", request);
-    fields("next", next);
-    fields("rest", rest);
-    fields("chunk", chunk);
-    fields("transfer_mode", transfer_mode);
-    fields("multiple", multiple);
-    fields("power_mode", power_mode);
-    fields("heads", heads);
-    fields("sectors", sectors);
-    fields("write_cache", write_cache);
-    fields("read_ahead", read_ahead);
-    fields("smart", smart);
-    fields("packet", packet);
-    fields("byte_limit", byte_limit);
-    fields("sense_key", sense_key);
-    fields("sense_code", sense_code);
-    fields("tray_open", tray_open);
-    fields("locked", locked);
-    fields("attention", attention);
-    fields("media_event", media_event);
-  }
-};
 
 /// The cable's end of a drive: begins disk requests once the lock is released, and looks after the interrupt line and
 /// the bus master when DONE has run.
@@ -161,8 +79,8 @@ class IdeDrive {
   /// What the registers show of the drive's kind after a reset: LBA mid and high, and the status.
   [[nodiscard]] virtual std::uint16_t signature() const = 0;
   [[nodiscard]] virtual std::uint8_t status_after_reset() const = 0;
-  virtual void save_own(IdeDriveState& saved) const = 0;
-  virtual Result<> load_own(const IdeDriveState& saved) = 0;
+  virtual void save_own(IdeDriveState& state) const = 0;
+  virtual Result<> load_own(const IdeDriveState& state) = 0;
 
   [[nodiscard]] bool busy() const { return in_flight_ || request_.kind != IdeDiskRequest::Kind::kNone; }
   [[nodiscard]] block::Disk* disk() const { return disk_; }
