@@ -16,7 +16,7 @@ struct AtapiDriveTest : test::IdeTest {
     medium.finish_all();
     while (status(kCdrom) == kDataStatus) {
       EXPECT_EQ(in(kCdrom + 2), 0x02) << "data to the host";
-      const std::size_t size = in(kCdrom + 4) | in(kCdrom + 5) << 8U;
+      const std::size_t size = in(kCdrom + 4) + 256U * in(kCdrom + 5);
       pieces.push_back(size);
       // An odd end comes with a byte too many.
       auto data = read_data(kCdrom, size + size % 2);

@@ -1,7 +1,6 @@
 #include "hw/ide/ide_drive.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/endian.h"
 
@@ -207,7 +206,8 @@ IdeDriveState IdeDrive::save() const {
   if (saved.in_progress()) {
     saved.buffer.resize(buffer_->size());
     // A disk may be filling the buffer right now; after loading it is asked again.
-    if (request_.kind != Kind::kRead) std::memcpy(saved.buffer.data(), buffer_->data(), buffer_->size());
+    if (request_.kind != Kind::kRead)
+      std::ranges::transform(*buffer_, saved.buffer.begin(), std::to_integer<std::uint8_t>);
   }
   save_own(saved);
   return saved;

@@ -78,7 +78,7 @@ struct IdeRig {
     command(kCdrom, 0xa0);
     EXPECT_EQ(alternate_status(kCdrom), kDataStatus);
     EXPECT_EQ(in(kCdrom + 2), 0x01) << "the packet is asked for";
-    for (unsigned i = 0; i < bytes.size(); i += 2) pci.out(kCdrom, 2, bytes[i] | bytes[i + 1] << 8U);
+    for (unsigned i = 0; i < bytes.size(); i += 2) pci.out(kCdrom, 2, load_le<std::uint16_t>(bytes.data() + i));
   }
 
   std::vector<std::byte> read_data(unsigned base, std::size_t size, unsigned width = 2) {
