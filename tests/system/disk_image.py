@@ -42,7 +42,7 @@ while :; do getty -L 115200 ttyS0 vt100; done
 GRUB_CONFIG = """serial --unit=0 --speed=115200
 terminal_output serial
 echo "disk-test: GRUB"
-linux /boot/vmlinuz root={root} console=ttyS0 panic=-1
+linux /boot/vmlinuz root={root} console=ttyS0 panic=-1 quiet
 initrd /boot/initrd.gz
 boot
 """

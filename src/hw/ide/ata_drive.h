@@ -35,8 +35,12 @@ IdeGeometry default_geometry(std::uint64_t sectors);
 
 class AtaDrive final : public IdeDrive {
  public:
-  /// SECTOR COUNT of READ MULTIPLE at most.
+  /// Sectors of a READ MULTIPLE's data request at most.
   static constexpr std::uint8_t kMostMultiple = 16;
+  /// Blocks of ranges that DATA SET MANAGEMENT takes at most.
+  static constexpr std::uint16_t kMostTrimBlocks = 8;
+  /// What 28 bits can address.
+  static constexpr std::uint64_t kMostSectors28 = 0x0fffffff;
 
   AtaDrive(IdeDriveHost& host, block::Disk& disk, AtaDriveConfig config);
 
