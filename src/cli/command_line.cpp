@@ -14,6 +14,7 @@ std::span<const OptionGroup> option_groups() {
       OptionGroup{"Machine", machine_options()},
       OptionGroup{"Memory", memory_options()},
       OptionGroup{"Boot and firmware", boot_options()},
+      OptionGroup{"Disks", disk_options()},
       OptionGroup{"Devices", device_options()},
       OptionGroup{"Consoles and display", console_options()},
       OptionGroup{"Process and debugging", process_options()},
@@ -101,6 +102,7 @@ Result<> check_serial_chardevs(const CommandLine& line) {
 Result<> finish(CommandLine& line) {
   DOPPEL_TRY(add_default_serial(line));
   DOPPEL_TRY(check_serial_chardevs(line));
+  finish_disks(line);
   DOPPEL_TRY(choose_accelerators(line));
   DOPPEL_TRY(check_daemon(line));
   if (line.dump_config) return print(line, vm::to_json(line.vm) + "\n");
@@ -113,8 +115,11 @@ Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
   CommandLine line;
   for (std::size_t i = 0; i < arguments.size() && !line.printout; ++i) {
     const std::string& word = arguments[i];
-    if (!word.starts_with('-') || word == "-")
-      return fail(ErrorKind::kUnsupported, "'{}': disk images are not there yet; boot with '-kernel FILE'", word);
+    if (!word.starts_with('-')) {
+      if (auto added = add_first_disk(line, word); !added)
+        return std::unexpected(std::move(added).error().wrap(fmt::format("'{}'", word)));
+      continue;
+    }
     DOPPEL_ASSIGN(const Option* option, find_option(word));
     const bool takes_value = !option->argument.empty();
     if (takes_value && i + 1 == arguments.size())

@@ -26,6 +26,14 @@ struct Printout {
   bool to_stderr = false;
 };
 
+/// A drive on the board's IDE controller: `-hda` and its like.
+struct BoardDrive {
+  unsigned place = 0;  // QEMU's index=: bus 0 master, bus 0 slave, bus 1 master, bus 1 slave
+  bool is_cdrom = false;
+  std::string image{};  // the id of one of the configuration's drives; empty: no medium
+  std::string serial{};
+};
+
 struct CommandLine {
   vm::VmConfig vm;
   LogOptions log;
@@ -34,9 +42,11 @@ struct CommandLine {
 
   // What only makes sense once all options are read.
   std::optional<std::string> machine_accel;  // -machine accel=
-  bool no_graphic = false;                   // -nographic
-  bool default_serial = true;                // the first serial port is nobody's yet
-  bool dump_config = false;                  // -dump-config
+  std::vector<BoardDrive> board_drives;
+  bool snapshot = false;       // -snapshot
+  bool no_graphic = false;     // -nographic
+  bool default_serial = true;  // the first serial port is nobody's yet
+  bool dump_config = false;    // -dump-config
 };
 
 /// One option. APPLY gets the value ("" for a flag) and reports errors without naming the option; parse_command_line()

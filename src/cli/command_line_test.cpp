@@ -40,7 +40,8 @@ TEST(CommandLine, ValueMayLookLikeAnOption) {
 }
 
 TEST(CommandLine, BareWordIsADisk) {
-  EXPECT_EQ(error_of({"disk.img"}), "'disk.img': disk images are not there yet; boot with '-kernel FILE'");
+  EXPECT_EQ(parse_config({"disk.img"}).drives.at(0).file, "disk.img");
+  EXPECT_EQ(error_of({"a.img", "b.img"}).find("'b.img': there is a drive at bus=0,unit=0 (index=0) already"), 0U);
   EXPECT_NE(error_of({"-"}), "");
 }
 

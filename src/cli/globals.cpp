@@ -180,10 +180,12 @@ Result<> apply_global(CommandLine& line, std::string_view value) {
   DOPPEL_ASSIGN(auto global, parse_global(value));
   if (std::ranges::find(kBuiltIn, global.driver, &BuiltInProperty::driver) != kBuiltIn.end())
     return apply_built_in(line, global);
-  if (std::ranges::any_of(kAbsentDrivers, [&](auto pattern) { return matches(pattern, global.driver); })) return {};
   const auto known = hw::device_catalogue();
   const auto type = std::ranges::find(known, global.driver, &hw::DeviceType::name);
-  if (type == known.end()) return unknown_driver(global.driver);
+  if (type == known.end()) {
+    const bool absent = std::ranges::any_of(kAbsentDrivers, [&](auto name) { return matches(name, global.driver); });
+    return absent ? Result<>() : unknown_driver(global.driver);
+  }
   DOPPEL_TRY(type->check({{global.property, global.value}}));
   line.vm.globals.push_back(std::move(global));
   return {};

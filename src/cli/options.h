@@ -11,6 +11,7 @@ namespace doppel::cli {
 std::span<const Option> machine_options();
 std::span<const Option> memory_options();
 std::span<const Option> boot_options();
+std::span<const Option> disk_options();
 std::span<const Option> device_options();
 std::span<const Option> console_options();
 std::span<const Option> process_options();
@@ -28,6 +29,10 @@ std::string property_list(std::string_view title, std::span<const hw::PropertyIn
 Result<> add_accelerators(CommandLine& line, std::string_view names);
 /// The next serial port, as -serial says.
 Result<> add_serial(CommandLine& line, std::string_view text);
+/// A file name without an option in front: the same as -hda.
+Result<> add_first_disk(CommandLine& line, std::string_view file);
+/// Makes devices of the drives that the board brings, once all options are known.
+void finish_disks(CommandLine& line);
 /// `-global`; in globals.cpp.
 Result<> apply_global(CommandLine& line, std::string_view value);
 

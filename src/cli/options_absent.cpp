@@ -55,7 +55,7 @@ Result<> switch_off(CommandLine& line, std::string_view) {
 
 // Functions, and named like them.
 // NOLINTBEGIN(readability-identifier-naming)
-constexpr auto refuse_disk = refuse<"disks are not there yet; boot with '-kernel FILE'">;
+constexpr auto refuse_disk = refuse<"this is not there yet; write '-hda FILE' or '-drive file=FILE'">;
 constexpr auto refuse_network = refuse<"network devices are not there yet; write '-nic none'">;
 constexpr auto refuse_display = refuse<"there is no display yet; write '-display none'">;
 constexpr auto refuse_saving = refuse<"migration and snapshots are not there yet">;
@@ -69,7 +69,6 @@ constexpr auto note_trace = note<"tracing is by '-d' alone; going on without">;
 
 constexpr auto net_list = empty_list_or<"Supported NIC models:", note_network>;
 constexpr auto netdev_list = empty_list_or<"Available netdev backend types:", refuse_network>;
-constexpr auto drive_list = empty_list_or<"Supported formats:", refuse_disk>;
 constexpr auto audio_list = empty_list_or<"Available audio drivers:", note_sound>;
 // NOLINTEND(readability-identifier-naming)
 
@@ -87,21 +86,14 @@ std::span<const Option> absent_options() {
       Option{"net", "none", "network", net_list},
       Option{"nic", "none", "network", net_list},
       Option{"netdev", "TYPE,id=ID", "a network backend", netdev_list},
-      // Disks
-      Option{"drive", "file=FILE", "a disk", drive_list},
+      // Other disks
       Option{"blockdev", "JSON", "a node of the block graph", refuse_disk},
-      Option{"hda", "FILE", "the first disk", refuse_disk},
-      Option{"hdb", "FILE", "the second disk", refuse_disk},
-      Option{"hdc", "FILE", "the third disk", refuse_disk},
-      Option{"hdd", "FILE", "the fourth disk", refuse_disk},
-      Option{"cdrom", "FILE", "a CD-ROM", refuse_disk},
       Option{"fda", "FILE", "the first floppy", refuse_disk},
       Option{"fdb", "FILE", "the second floppy", refuse_disk},
       Option{"sd", "FILE", "an SD card", refuse_disk},
       Option{"mtdblock", "FILE", "a flash device", refuse_disk},
       Option{"pflash", "FILE", "a flash chip", refuse<"flash chips are not there yet; write '-bios FILE'">},
       Option{"iscsi", "key=value", "an iSCSI session's parameters", refuse_disk},
-      Option{"snapshot", "", "keep disk images unchanged", take},
       Option{"fsdev", "DRIVER,id=ID", "a shared folder's backend", refuse_sharing},
       Option{"virtfs", "DRIVER,path=", "a shared folder", refuse_sharing},
       // Other devices

@@ -66,7 +66,7 @@ TEST(SerialOption, Errors) {
 }
 
 TEST(DebugconOption, IsADeviceWithAChardev) {
-  const auto config = parse_config({"-debugcon", "file:/tmp/x"});
+  const auto config = parse_config({"-nodefaults", "-debugcon", "file:/tmp/x"});
   ASSERT_EQ(config.devices.size(), 1U);
   EXPECT_EQ(config.devices[0].driver, "isa-debugcon");
   EXPECT_EQ(config.devices[0].properties, (vm::KeyValues{{"iobase", "0xe9"}, {"chardev", "debugcon"}}));

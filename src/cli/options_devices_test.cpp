@@ -8,7 +8,8 @@ namespace {
 using vm::KeyValues;
 
 TEST(DeviceOption, Accumulates) {
-  const auto devices = parse_config({"-device", "isa-debug-exit,iobase=0xf4", "-device", "driver=pvpanic"}).devices;
+  const auto devices =
+      parse_config({"-nodefaults", "-device", "isa-debug-exit,iobase=0xf4", "-device", "driver=pvpanic"}).devices;
   ASSERT_EQ(devices.size(), 2U);
   EXPECT_EQ(devices[0].driver, "isa-debug-exit");
   EXPECT_EQ(devices[0].properties, (KeyValues{{"iobase", "0xf4"}}));
@@ -16,9 +17,9 @@ TEST(DeviceOption, Accumulates) {
 }
 
 TEST(DeviceOption, Json) {
-  const auto device =
-      parse_config({"-device", R"({"driver":"pci-bridge","id":"b","addr":"0x1.0x2","chassis_nr":3,"msi":false})"})
-          .devices.at(0);
+  const auto device = parse_config({"-nodefaults", "-device",
+                                    R"({"driver":"pci-bridge","id":"b","addr":"0x1.0x2","chassis_nr":3,"msi":false})"})
+                          .devices.at(0);
   EXPECT_EQ(device.properties, (KeyValues{{"id", "b"}, {"addr", "0x1.0x2"}, {"chassis_nr", "3"}, {"msi", "off"}}));
 }
 

@@ -1,6 +1,7 @@
 // Guest memory as a bus master sees it: every access can fail, and failing harms only the device that asked.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <span>
 #include <type_traits>
@@ -26,8 +27,9 @@ class DmaSpace {
     DOPPEL_TRY(read(address, std::as_writable_bytes(std::span(&value, 1))));
     return value;
   }
+  /// A span is not a value: it is what lies behind it that is written.
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+    requires std::is_trivially_copyable_v<T> && (!std::convertible_to<const T&, std::span<const std::byte>>)
   Result<> write(GuestPhysAddr address, const T& value) const {
     return write(address, std::as_bytes(std::span(&value, 1)));
   }

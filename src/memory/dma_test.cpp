@@ -46,6 +46,14 @@ TEST_F(DmaTest, TypedRoundTripInExplicitOrder) {
   EXPECT_EQ(back->length, 0x3344U);
 }
 
+TEST_F(DmaTest, SpanOfWritableBytesIsNotAValue) {
+  std::array<std::byte, 4> data{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
+  ASSERT_TRUE(dma_.write({0x200}, std::span<std::byte>(data)));
+  EXPECT_EQ(low_->host()[0x200], std::byte{1});
+  EXPECT_EQ(low_->host()[0x203], std::byte{4});
+  EXPECT_EQ(low_->host()[0x204], std::byte{0});
+}
+
 TEST_F(DmaTest, CrossesRangesAndMarksBothDirty) {
   low_->dirty().start(DirtyClient::kMigration);
   high_->dirty().start(DirtyClient::kMigration);

@@ -77,6 +77,7 @@ Result<std::unique_ptr<VirtualMachine>> VirtualMachineBuilder::build() && {
   DOPPEL_TRY(choose_cpu());
   DOPPEL_TRY(create_memory());
   DOPPEL_TRY(create_chardevs());
+  DOPPEL_TRY(open_disks());
   DOPPEL_TRY(create_machine());
   DOPPEL_TRY(create_vcpus());
   vm_->machine_->reset();
@@ -176,6 +177,12 @@ Result<> VirtualMachineBuilder::create_chardevs() {
   return {};
 }
 
+Result<> VirtualMachineBuilder::open_disks() {
+  vm_->disks_ = std::make_unique<DiskSet>(vm_->loop_);
+  for (const DriveConfig& drive : config_.drives) DOPPEL_TRY(vm_->disks_->open(drive));
+  return {};
+}
+
 hw::InterruptHardware VirtualMachineBuilder::interrupt_hardware() {
   using accel::IrqchipMode;
   hw::InterruptHardware hardware;
@@ -228,6 +235,7 @@ hw::MachineParts VirtualMachineBuilder::machine_parts() {
     if (id.empty()) return nullptr;
     return vm->chardevs_->claim(id);
   };
+  parts.find_disk = [vm = vm_.get()](std::string_view id) { return vm->disks_->claim(id); };
   return parts;
 }
 

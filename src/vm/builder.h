@@ -26,6 +26,7 @@ class VirtualMachineBuilder {
   Result<> choose_cpu();
   Result<> create_memory();
   Result<> create_chardevs();
+  Result<> open_disks();
   Result<> create_machine();
   Result<> create_vcpus();
   Result<std::unique_ptr<accel::Vcpu>> create_vcpu(unsigned index);

@@ -90,6 +90,17 @@ struct BootConfig {
   bool strict = false;
 };
 
+/// What `-drive` says of an image; the device that uses it names ID. An id is one drive's, and a drive one device's.
+struct DriveConfig {
+  std::string id{};
+  std::string file{};    // a path, or PROTOCOL:PATH
+  std::string format{};  // empty: by the image's first bytes
+  std::string cache = "writeback";
+  bool read_only = false;
+  bool snapshot = false;  // the image stays as it is
+  bool discard = false;   // what the guest discards becomes free on the host
+};
+
 /// `-device DRIVER,key=value` or its JSON. `id`, `bus` and `addr` are among the properties.
 struct DeviceConfig {
   std::string driver;
@@ -171,6 +182,7 @@ struct VmConfig {
   std::vector<chardev::ChardevConfig> chardevs;
   std::vector<std::string> serial;  // the chardev id behind each port; "" leaves the port out
   bool default_devices = true;      // false: -nodefaults
+  std::vector<DriveConfig> drives;
   std::vector<DeviceConfig> devices;
   std::vector<GlobalConfig> globals;
 

@@ -147,6 +147,16 @@ void describe(auto& fields, Is<BootConfig> auto& boot) {
   fields("strict", boot.strict);
 }
 
+void describe(auto& fields, Is<DriveConfig> auto& drive) {
+  fields("id", drive.id);
+  fields("file", drive.file);
+  fields("format", drive.format);
+  fields("cache", drive.cache);
+  fields("read-only", drive.read_only);
+  fields("snapshot", drive.snapshot);
+  fields("discard", drive.discard);
+}
+
 void describe(auto& fields, Is<DeviceConfig> auto& device) {
   fields("driver", device.driver);
   fields("properties", device.properties);
@@ -282,6 +292,7 @@ void describe(auto& fields, Is<VmConfig> auto& config) {
   fields("chardevs", config.chardevs);
   fields("serial", config.serial);
   fields("default-devices", config.default_devices);
+  fields("drives", config.drives);
   fields("devices", config.devices);
   fields("globals", config.globals);
   fields("fw-cfg", config.fw_cfg);

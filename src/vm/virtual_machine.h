@@ -25,6 +25,7 @@
 #include "memory/address_space.h"
 #include "vm/accelerators.h"
 #include "vm/config.h"
+#include "vm/disk_set.h"
 #include "vm/guest_memory.h"
 #include "vm/instruction_stepper.h"
 #include "vm/run_state.h"
@@ -137,6 +138,7 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   std::unique_ptr<accel::SlotTable> slots_;
   std::unique_ptr<InstructionStepper> stepper_;  // for what the accelerator cannot execute
   std::unique_ptr<chardev::ChardevSet> chardevs_;
+  std::unique_ptr<DiskSet> disks_;
   std::unique_ptr<AcceleratorIrqs> accelerator_irqs_;
   std::vector<std::unique_ptr<ApicPort>> apic_ports_;  // empty when the accelerator has the local APICs
   std::unique_ptr<PicPort> pic_port_;                  // only with a split interrupt controller

@@ -45,6 +45,12 @@ class Fixture:
         self.file("empty", b"")
         self.file("text", b"hello, world\n")
         self.file("kernel", bzimage())
+        self.file("disk", b"", 1 << 20)
+        self.file("disk2", b"", 1 << 20)
+        # As QEMU locks an image: "nobody else may write".
+        self.file("locked_disk", b"", 1 << 20)
+        self.image_lock = open(self.names["locked_disk"], "rb")
+        fcntl.fcntl(self.image_lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 201, 1, 0))
         self.file("truncated", bzimage()[:700])
         self.file("elf", b"\x7fELF" + bytes(range(256)) * 4)
         self.file("odd_bios", b"\x90" * 1000)
@@ -69,6 +75,7 @@ class Fixture:
     def close(self):
         self.listener.close()
         self.lock.close()
+        self.image_lock.close()
         shutil.rmtree(self.directory)
 
 
@@ -78,7 +85,6 @@ CASES = [
     ("unknown option", "-kernal x", "did you mean '-kernel'?"),
     ("option=value", "-smp=4", "write '-smp 4'"),
     ("missing value", "-m", "-m needs a value"),
-    ("disk without an option", "disk.qcow2", "disk images are not there yet"),
     ("unknown key", "-smp 2,core=2", "did you mean 'cores'?"),
     ("nothing between commas", "-rtc ,base=utc", "write ',,' for a comma"),
     ("JSON where none is taken", "-chardev {{\"id\":\"a\"}}", "not JSON"),
@@ -177,8 +183,41 @@ CASES = [
     ("duplicate device id", "-device pvpanic,id=a -device pci-bridge,id=a", "'a' is taken"),
     ("unknown global driver", "-global pci-brige.msi=off", "did you mean 'pci-bridge'?"),
     ("unknown global property", "-global PIIX4_PM.disable_s5=1", "did you mean 'disable_s3'?"),
-    ("disk", "-hda disk.img", "disks are not there yet"),
     ("network", "-netdev user,id=n", "-nic none"),
+    # Disks
+    ("missing disk", "-hda {missing}", "'qemu-img create -f raw FILE SIZE' makes one"),
+    ("missing disk without an option", "{missing}", "cannot open '{missing}': No such file or directory"),
+    ("missing CD-ROM", "-cdrom {missing}", "cannot open '{missing}'"),
+    ("directory as disk", "-hda {dir}", "'{dir}'"),
+    ("empty disk", "-drive file={empty},format=raw", "is empty; give it a size"),
+    ("device as disk", "-hda /dev/null", "'/dev/null'"),
+    ("two disks in one place", "-hda {disk} -drive file={disk2},index=0", "give one of the two another index="),
+    ("CD-ROM where a disk is", "-hdc {disk} -cdrom {disk2}", "give one of the two another index="),
+    ("one file twice", "-hda {disk} -hdb {disk}", "have the same image, '{disk}'"),
+    ("locked disk", "-hda {locked_disk}", "'{locked_disk}' is locked"),
+    ("fifth drive", "-hda {disk} -hdb {disk} -hdc {disk} -hdd {disk} -drive file={disk}", "four drives already"),
+    ("index too large", "-drive file={disk},index=4", "the places 0 to 3"),
+    ("index and bus", "-drive file={disk},index=1,bus=0", "write one or the other"),
+    ("unknown key of a drive", "-drive file={disk},cahce=none", "did you mean 'cache'?"),
+    ("unknown interface", "-drive file={disk},if=virtio", "write if=ide"),
+    ("unknown cache mode", "-drive file={disk},cache=writeback2", "did you mean 'writeback'?"),
+    ("unknown format", "-drive file={disk},format=rwa", "did you mean 'raw'?"),
+    ("unknown media", "-drive file={disk},media=dvd", "media= expects disk or cdrom"),
+    ("disk without a file", "-drive media=disk", "write file=FILE"),
+    ("write errors to be ignored", "-drive file={disk},werror=ignore", "write werror=report"),
+    ("drive without an id", "-drive file={disk},if=none", "id= is needed"),
+    ("duplicate drive", "-drive file={disk},if=none,id=a -drive file={disk2},if=none,id=a", "'a' is taken"),
+    ("unknown drive", "-drive file={disk},if=none,id=disk0 -device ide-hd,drive=disk1", "did you mean 'disk0'?"),
+    ("drive in two devices", "-drive file={disk},if=none,id=a -device ide-hd,drive=a -device ide-hd,drive=a",
+     "is in another device already"),
+    ("disk device without a drive", "-device ide-hd", "write drive=ID"),
+    ("unknown IDE bus", "-device ide-cd,bus=ide.2", "write bus=ide.0 or bus=ide.1"),
+    ("unknown IDE unit", "-device ide-cd,unit=2", "unit=0 for the master"),
+    ("two devices in one place", "-device ide-cd,bus=ide.0,unit=0 -device ide-cd,bus=ide.0,unit=0",
+     "ide.0, unit 0 has a drive already"),
+    ("boot index twice", "-device ide-cd,bootindex=1 -device ide-cd,bootindex=1", "bootindex=1 is taken"),
+    ("disk on a microvm", "-M microvm -hda {disk}", "use -machine pc"),
+    ("floppy", "-fda {disk}", "write '-hda FILE'"),
     # Consoles
     ("unknown chardev backend", "-chardev stdoi,id=a", "did you mean 'stdio'?"),
     ("chardev without an id", "-chardev null", "id= is missing"),

@@ -80,10 +80,10 @@ class SeaBios:
 
     def test_pci_devices_and_bridges(self):
         text = self.boot("-device", "pci-bridge,id=outer", "-device", "pci-bridge,bus=outer,chassis_nr=2,addr=3")
-        self.assertIn("Found 5 PCI devices (max PCI bus is 02)", text)
+        self.assertIn("Found 6 PCI devices (max PCI bus is 02)", text)
         found = re.findall(r"PCI: init bdf=(\S+) id=(\S+)", text)
-        self.assertEqual(found, [("00:00.0", "8086:1237"), ("00:01.0", "8086:7000"), ("00:01.3", "8086:7113"),
-                                 ("00:02.0", "1b36:0001"), ("01:03.0", "1b36:0001")])
+        self.assertEqual(found, [("00:00.0", "8086:1237"), ("00:01.0", "8086:7000"), ("00:01.1", "8086:7010"),
+                                 ("00:01.3", "8086:7113"), ("00:02.0", "1b36:0001"), ("01:03.0", "1b36:0001")])
 
     def test_banner_on_the_serial_port(self):
         text = run_until(["-accel", self.accelerator, "-serial", "stdio"], b"No bootable device")

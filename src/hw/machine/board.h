@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "hw/machine/board_config.h"
+#include "hw/machine/ide_board.h"
 #include "hw/machine/interrupt_board.h"
 #include "hw/machine/isa_board.h"
 #include "hw/machine/machine.h"
@@ -26,6 +27,8 @@ class Board : public Machine {
   [[nodiscard]] InterruptBoard& interrupts() { return *interrupts_; }
   [[nodiscard]] PortMap& ports() { return ports_; }
   [[nodiscard]] IsaBoard& isa() { return *isa_; }
+  /// The place for IDE drives, or nullptr.
+  [[nodiscard]] virtual IdeBoard* ide() { return nullptr; }
 
   /// What a PCI function needs of this board.
   [[nodiscard]] PciServices pci_services(std::string_view name);

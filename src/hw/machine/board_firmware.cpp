@@ -1,6 +1,7 @@
 #include "hw/machine/board_firmware.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "hw/firmware/acpi.h"
 #include "hw/firmware/boot_rom.h"
@@ -25,6 +26,7 @@ Result<std::unique_ptr<BoardFirmware>> BoardFirmware::create(const MachineParts&
     return fail(ErrorKind::kInvalidArgument, "-append only makes sense together with -kernel");
   std::unique_ptr<BoardFirmware> firmware(new BoardFirmware(parts, config, std::move(site)));
   DOPPEL_TRY(firmware->fill_fw_cfg());
+  firmware->fixed_boot_order_ = firmware->fw_cfg_.file("bootorder");
   DOPPEL_TRY(firmware->read_kernel());
   if (!firmware->boots_directly()) DOPPEL_TRY(firmware->load_image());
   DOPPEL_TRY(
@@ -62,6 +64,15 @@ Result<> BoardFirmware::fill_fw_cfg() {
   }
   if (config_.boot_strict) DOPPEL_TRY(prepend_boot_order(fw_cfg_, "HALT"));
   return {};
+}
+
+Result<> BoardFirmware::add_boot_device(std::uint32_t index, std::string path) {
+  const auto [place, is_new] = boot_devices_.emplace(index, std::move(path));
+  if (!is_new) return fail(ErrorKind::kAlreadyExists, "bootindex={} is taken by {}", index, place->second);
+  DOPPEL_TRY(fw_cfg_.set_file("bootorder", fixed_boot_order_));
+  for (const auto& [unused, device] : boot_devices_ | std::views::reverse)
+    DOPPEL_TRY(prepend_boot_order(fw_cfg_, device));
+  return fw_cfg_.has_file(kBootRomFile) ? prepend_boot_order(fw_cfg_, kBootRomOrder) : Result<>();
 }
 
 Result<> BoardFirmware::read_kernel() {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,6 +37,9 @@ class BoardFirmware {
                                                        FirmwareSite site);
 
   [[nodiscard]] FwCfg& fw_cfg() { return fw_cfg_; }
+  /// `bootindex=INDEX` of the device at PATH: in the order of their indices, behind a kernel of -kernel. An index is
+  /// one device's.
+  Result<> add_boot_device(std::uint32_t index, std::string path);
   [[nodiscard]] bool boots_directly() const { return kernel_.has_value(); }
   /// Without firmware: lays tables and kernel out in RAM again. After the devices' reset.
   Result<> reset();
@@ -53,6 +58,8 @@ class BoardFirmware {
   const FirmwareSite site_;
   memory::DmaSpace memory_;
   FwCfg fw_cfg_;
+  Bytes fixed_boot_order_;  // of "bootorder" what is neither a kernel's nor in boot_devices_
+  std::map<std::uint32_t, std::string> boot_devices_;
   std::optional<KernelFiles> kernel_;  // to be started without firmware
   std::optional<x86::CpuState> entry_;
 };

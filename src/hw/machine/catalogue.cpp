@@ -48,6 +48,18 @@ const PropertyTable<PciBridgeConfig> kPciBridgeProperties = {
 template <class Config>
 const PropertyTable<Config>& table();
 template <>
+const PropertyTable<AtaDriveConfig>& table() {
+  return kAtaDriveProperties;
+}
+template <>
+const PropertyTable<AtapiDriveConfig>& table() {
+  return kAtapiDriveProperties;
+}
+template <>
+const PropertyTable<IdePlace>& table() {
+  return kIdePlace;
+}
+template <>
 const PropertyTable<DebugConsoleConfig>& table() {
   return kDebugConsoleProperties;
 }
@@ -94,22 +106,30 @@ struct Parsed {
 };
 
 template <class Config, class Place>
+std::vector<PropertyInfo> describe() {
+  std::vector<PropertyInfo> rows = table<Config>().describe();
+  for (PropertyInfo& row : table<Place>().describe()) rows.push_back(std::move(row));
+  return rows;
+}
+
+template <class Config, class Place>
+std::unexpected<Error> unknown_property(std::string_view name) {
+  NearestName nearest(name);
+  for (const PropertyInfo& row : describe<Config, Place>()) nearest.offer(row.name);
+  return fail(ErrorKind::kNotFound, "there is no property '{}'{}", name, nearest.suggestion());
+}
+
+template <class Config, class Place>
 Result<Parsed<Config, Place>> parse(const DeviceProperties& properties) {
   Parsed<Config, Place> parsed;
   for (const auto& [name, text] : properties) {
     auto set = table<Place>().set(parsed.place, name, text);
     if (!set && set.error().kind() == ErrorKind::kNotFound) set = table<Config>().set(parsed.config, name, text);
+    if (!set && set.error().kind() == ErrorKind::kNotFound) return unknown_property<Config, Place>(name);
     if (!set) return std::unexpected(std::move(set).error());
   }
   DOPPEL_TRY(check_place(parsed.place));
   return parsed;
-}
-
-template <class Config, class Place>
-std::vector<PropertyInfo> describe() {
-  std::vector<PropertyInfo> rows = table<Config>().describe();
-  for (PropertyInfo& row : table<Place>().describe()) rows.push_back(std::move(row));
-  return rows;
 }
 
 template <class Config, class Place>
@@ -156,6 +176,23 @@ Result<> create_isa_serial(Board& board, const DeviceProperties& properties) {
   return board.isa().add_serial(std::move(parsed.config), chardev);
 }
 
+Result<IdeBoard*> find_ide(Board& board) {
+  if (board.ide() == nullptr) return fail(ErrorKind::kUnsupported, "this machine has no IDE bus; use -machine pc");
+  return board.ide();
+}
+
+Result<> create_ide_disk(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<AtaDriveConfig, IdePlace>(properties)));
+  DOPPEL_ASSIGN(IdeBoard * ide, find_ide(board));
+  return ide->add_disk(std::move(parsed.config), parsed.place);
+}
+
+Result<> create_ide_cdrom(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<AtapiDriveConfig, IdePlace>(properties)));
+  DOPPEL_ASSIGN(IdeBoard * ide, find_ide(board));
+  return ide->add_cdrom(std::move(parsed.config), parsed.place);
+}
+
 Result<> create_pci_bridge(Board& board, const DeviceProperties& properties) {
   DOPPEL_ASSIGN(auto parsed, (parse<PciBridgeConfig, PciPlace>(properties)));
   if (parsed.config.chassis_nr == 0)
@@ -181,6 +218,8 @@ constexpr std::array kCatalogue = {
     row<PciBridgeConfig, PciPlace>("pci-bridge", "PCI", "Controller/Bridge/Hub", "Standard PCI Bridge",
                                    create_pci_bridge),
     row<IsaSerialConfig, IsaPlace>("isa-serial", "ISA", "Input", "16550A serial port", create_isa_serial),
+    row<AtapiDriveConfig, IdePlace>("ide-cd", "IDE", "Storage", "CD-ROM drive", create_ide_cdrom),
+    row<AtaDriveConfig, IdePlace>("ide-hd", "IDE", "Storage", "hard disk", create_ide_disk),
     row<DebugExitConfig, IsaPlace>("isa-debug-exit", "ISA", "Misc", "ends the program from inside the guest",
                                    create_debug_exit),
     row<DebugConsoleConfig, IsaPlace>("isa-debugcon", "ISA", "Misc", "a port that prints what is written to it",

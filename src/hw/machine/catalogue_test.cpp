@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "block/fake_disk.h"
 #include "hw/machine/machine_test_rig.h"
 
 namespace doppel::hw {
@@ -42,9 +43,15 @@ TEST_P(EveryDeviceTest, ChecksItsProperties) {
 
 TEST_P(EveryDeviceTest, IsMadeOnAPc) {
   MachineRig rig;
-  const auto machine = rig.pc();
-  ASSERT_NE(machine, nullptr);
-  const auto added = machine->add_device(GetParam(), {{"id", "x"}});
+  block::FakeDisk disk(1 << 20);
+  MachineParts parts = rig.parts();
+  parts.find_disk = [&disk](std::string_view) { return &disk; };
+  const auto created = PcMachine::create(std::move(parts), rig.config());
+  ASSERT_TRUE(created) << created.error().describe();
+  const auto& machine = *created;
+  DeviceProperties properties{{"id", "x"}};
+  if (GetParam() == "ide-hd") properties.emplace_back("drive", "disk");
+  const auto added = machine->add_device(GetParam(), properties);
   EXPECT_TRUE(added) << added.error().describe();
   machine->reset();
   EXPECT_FALSE(machine->add_device(GetParam(), {{"colour", "red"}}));
@@ -55,9 +62,9 @@ TEST_P(EveryDeviceTest, IsMadeOnAMicrovmOrSaysWhyNot) {
   auto machine = MicrovmMachine::create(rig.parts(), rig.config());
   ASSERT_TRUE(machine) << machine.error().describe();
   const auto added = (*machine)->add_device(GetParam(), {});
-  if (type().bus == "PCI") {
+  if (type().bus == "PCI" || type().bus == "IDE") {
     ASSERT_FALSE(added);
-    EXPECT_THAT(added.error().describe(), HasSubstr("no PCI bus"));
+    EXPECT_THAT(added.error().describe(), HasSubstr(fmt::format("no {} bus", type().bus)));
   } else {
     EXPECT_TRUE(added) << added.error().describe();
   }

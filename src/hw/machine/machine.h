@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "block/disk.h"
 #include "chardev/chardev.h"
 #include "event/clock.h"
 #include "hw/core/irq_line.h"
@@ -80,6 +81,8 @@ struct MachineParts {
   unsigned physical_address_bits = 40;
   /// A character backend by id; an unknown one is an error that names the nearest.
   std::function<Result<chardev::Chardev*>(std::string_view id)> find_chardev{};
+  /// A disk image by its drive's id, for one device alone; an unknown one is an error that names the nearest.
+  std::function<Result<block::Disk*>(std::string_view id)> find_disk{};
 };
 
 using DeviceProperties = std::vector<std::pair<std::string, std::string>>;

@@ -13,6 +13,7 @@ namespace {
 // The board's slots.
 constexpr PciAddress kHostBridgePlace{0, 0};
 constexpr PciAddress kIsaBridgePlace{1, 0};
+constexpr PciAddress kIdeControllerPlace{1, 1};
 constexpr PciAddress kPowerManagementPlace{1, 3};
 
 constexpr std::uint64_t kMostBelow4g = 0xe0000000;  // 3.5 GiB
@@ -43,6 +44,7 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(MachineParts parts, BoardCo
   DOPPEL_TRY(machine->build_pci());
   DOPPEL_TRY(machine->build_isa());
   DOPPEL_TRY(machine->build_firmware());
+  DOPPEL_TRY(machine->build_ide());
   return machine;
 }
 
@@ -66,8 +68,10 @@ Result<> PcMachine::build_pci() {
   DOPPEL_TRY(ports_.reserve("pci-host", PciHost::kAddressPort, 8));
   parts_.ports.root().add(pci_host_->address_region(), PciHost::kAddressPort);
   parts_.ports.root().add(pci_host_->data_region(), PciHost::kDataPort);
-  if (!has_acpi()) return {};
+  return has_acpi() ? build_power_management() : Result<>();
+}
 
+Result<> PcMachine::build_power_management() {
   Piix4PmRequests requests;
   requests.sleep = [&events = parts_.events](SleepState state) {
     if (state == SleepState::kS3)
@@ -109,6 +113,16 @@ Result<> PcMachine::build_isa() {
   if (!config_.boot_once.empty())
     DOPPEL_TRY(set_boot_order(*isa_->rtc(), config_.boot_once, config_.properties.fd_bootchk));
   return add_serial_ports();
+}
+
+Result<> PcMachine::build_ide() {
+  DOPPEL_ASSIGN(auto controller, Piix3Ide::create(pci_services("piix3-ide"), *interrupts_));
+  for (unsigned i = 0; i < Piix3Ide::kChannels; ++i) {
+    DOPPEL_TRY(ports_.reserve("ide", Piix3Ide::kCommandPorts.at(i), IdeChannel::kCommandPorts));
+    DOPPEL_TRY(ports_.reserve("ide", Piix3Ide::kControlPorts.at(i), 1));
+  }
+  ide_ = std::make_unique<IdeBoard>(parts_, *controller, *isa_->rtc(), *firmware_);
+  return plug(std::move(controller), kIdeControllerPlace);
 }
 
 Result<> PcMachine::build_firmware() {

@@ -31,6 +31,7 @@ class PcMachine final : public Board {
   void wake() override;
   [[nodiscard]] std::optional<x86::CpuState> boot_entry() override;
   void power_button() override;
+  [[nodiscard]] IdeBoard* ide() override { return ide_.get(); }
 
  protected:
   [[nodiscard]] std::vector<Device*> devices() override;
@@ -38,7 +39,9 @@ class PcMachine final : public Board {
  private:
   PcMachine(MachineParts parts, BoardConfig config);
   Result<> build_pci();
+  Result<> build_power_management();
   Result<> build_isa();
+  Result<> build_ide();
   Result<> build_firmware();
   Result<> plug(std::unique_ptr<PciFunction> function, PciAddress where);
   void set_up_as_firmware_would();
@@ -55,6 +58,7 @@ class PcMachine final : public Board {
   Piix3* isa_bridge_ = nullptr;
   Piix4Pm* power_management_ = nullptr;
   std::unique_ptr<BoardFirmware> firmware_;
+  std::unique_ptr<IdeBoard> ide_;
   bool is_first_boot_ = true;  // config_.boot_once holds
 };
 

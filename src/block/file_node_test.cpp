@@ -1,0 +1,193 @@
+#include "block/file_node.h"
+
+#include <sys/wait.h>
+
+#include <random>
+
+#include "block/test_support.h"
+
+namespace doppel::block {
+namespace {
+
+struct Setup {
+  std::string name;
+  EngineChoice engine;
+  bool direct;
+};
+
+class FileNodeTest : public testing::TestWithParam<Setup> {
+ protected:
+  NodePtr open(const TemporaryFile& file) {
+    auto node = FileNode::open(rig_.context, file.path(), {.writable = true, .direct = GetParam().direct});
+    EXPECT_TRUE(node) << node.error().describe();
+    return node ? std::move(*node) : nullptr;
+  }
+  BlockRig rig_{GetParam().engine};
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, FileNodeTest,
+                         testing::Values(Setup{"uring", EngineChoice::kBest, false},
+                                         Setup{"threads", EngineChoice::kThreads, false},
+                                         Setup{"uring_direct", EngineChoice::kBest, true},
+                                         Setup{"threads_direct", EngineChoice::kThreads, true}),
+                         [](const auto& setup) { return setup.param.name; });
+
+TEST_P(FileNodeTest, KeepsWhatIsWrittenAtAnyAlignment) {
+  const TemporaryFile file(100'000);
+  const NodePtr node = open(file);
+  Bytes model(150'000, std::byte{0});
+  std::mt19937 random(7);
+  std::size_t end = 100'000;
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t offset = random() % 140'000;
+    const std::size_t size = random() % 10'000;
+    const Bytes bytes = filled(size, i + 1);
+    ASSERT_TRUE(rig_.write(*node, offset, bytes));
+    std::copy(bytes.begin(), bytes.end(), model.begin() + static_cast<std::ptrdiff_t>(offset));
+    if (size > 0) end = std::max(end, offset + size);
+    ASSERT_EQ(node->size(), end);
+  }
+  EXPECT_EQ(rig_.read(*node, 0, model.size()), model);
+  EXPECT_EQ(rig_.read(*node, 777, 5000), Bytes(model.begin() + 777, model.begin() + 5777));
+  ASSERT_TRUE(rig_.run(node->flush()));
+  EXPECT_EQ(file.contents().size(), end);
+}
+
+TEST_P(FileNodeTest, NeighboursInOneBlockDoNotLoseEachOther) {
+  const TemporaryFile file;
+  const NodePtr node = open(file);
+  constexpr int kPieces = 64;
+  std::vector<Bytes> pieces;
+  for (int i = 0; i < kPieces; ++i) pieces.push_back(filled(512, i + 1));
+  int done = 0;
+  for (std::size_t i = 0; i < kPieces; ++i)
+    spawn(node->write(i * 512, std::span<const std::byte>(pieces[i])), [&](const Result<>& result) {
+      EXPECT_TRUE(result);
+      if (++done == kPieces) rig_.loop.quit();
+    });
+  rig_.loop.run();
+  for (std::size_t i = 0; i < kPieces; ++i) ASSERT_EQ(rig_.read(*node, i * 512, 512), pieces[i]) << i;
+}
+
+TEST_P(FileNodeTest, ZeroesAndHoles) {
+  const TemporaryFile file;
+  const NodePtr node = open(file);
+  ASSERT_TRUE(rig_.write(*node, 0, filled(1 << 20, 0x55)));
+  ASSERT_TRUE(rig_.run(node->write_zeroes(65536, 65536, Unmap::kMayUnmap)));
+  ASSERT_TRUE(rig_.run(node->write_zeroes(300'000, 1000, Unmap::kKeep)));
+  ASSERT_TRUE(rig_.run(node->write_zeroes((1 << 20) - 10, 30, Unmap::kKeep)));
+  EXPECT_EQ(node->size(), (1U << 20) + 20);
+  EXPECT_EQ(rig_.read(*node, 65535, 2), (Bytes{std::byte{0x55}, std::byte{0}}));
+  EXPECT_EQ(rig_.read(*node, 300'000, 1001).back(), std::byte{0x55});
+  EXPECT_EQ(rig_.read(*node, 65536, 65536), filled(65536, 0));
+  const auto hole = rig_.run(node->block_status(65536, 1 << 20));
+  ASSERT_TRUE(hole);
+  EXPECT_TRUE(hole->zero);
+  EXPECT_EQ(hole->bytes, 65536U);
+  const auto data = rig_.run(node->block_status(131072, 4096));
+  EXPECT_TRUE(data->data);
+  EXPECT_EQ(data->offset, 131072U);
+}
+
+TEST_P(FileNodeTest, Resizes) {
+  const TemporaryFile file(4096);
+  const NodePtr node = open(file);
+  ASSERT_TRUE(rig_.run(node->resize(1 << 20, Preallocation::kFalloc)));
+  EXPECT_GE(node->info().disk_size, (1U << 20) - 4096);
+  ASSERT_TRUE(rig_.run(node->resize(2 << 20, Preallocation::kFull)));
+  ASSERT_TRUE(rig_.run(node->resize(512, Preallocation::kOff)));
+  EXPECT_EQ(file.contents().size(), 512U);
+}
+
+TEST(FileNode, SaysWhatIsWrong) {
+  BlockRig rig;
+  const auto missing = FileNode::open(rig.context, "/nonexistent/x", {});
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().describe(), "cannot open '/nonexistent/x': No such file or directory");
+  const auto directory = FileNode::open(rig.context, "/", {});
+  ASSERT_FALSE(directory);
+  EXPECT_EQ(directory.error().describe(), "'/' is neither a file nor a block device");
+}
+
+/// A child process that opens PATH and keeps it, until destroyed.
+class Holder {
+ public:
+  Holder(const std::string& path, bool writable) {
+    int ready[2];
+    EXPECT_EQ(::pipe(ready), 0);
+    child_ = ::fork();
+    if (child_ == 0) {
+      BlockRig rig;
+      const auto node = FileNode::open(rig.context, path, {.writable = writable});
+      const char ok = node ? 'y' : 'n';
+      (void)!::write(ready[1], &ok, 1);
+      for (;;) ::pause();
+    }
+    char ok = 0;
+    EXPECT_EQ(::read(ready[0], &ok, 1), 1);
+    EXPECT_EQ(ok, 'y');
+    ::close(ready[0]);
+    ::close(ready[1]);
+  }
+  ~Holder() {
+    ::kill(child_, SIGKILL);
+    ::waitpid(child_, nullptr, 0);
+  }
+  [[nodiscard]] int pid() const { return child_; }
+
+ private:
+  int child_;
+};
+
+TEST(FileLock, KeepsASecondWriterAwayAndNamesTheFirst) {
+  const TemporaryFile file(4096);
+  const Holder holder(file.path(), true);
+  BlockRig rig;
+  for (const bool writable : {true, false}) {
+    const auto second = FileNode::open(rig.context, file.path(), {.writable = writable});
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().kind(), ErrorKind::kBusy);
+    const std::string expected =
+        fmt::format("'{}' is locked: process {} (block_test) has it open for writing", file.path(), holder.pid());
+    EXPECT_EQ(second.error().message(), expected);
+  }
+  EXPECT_TRUE(FileNode::open(rig.context, file.path(), {.writable = true, .locking = FileLocking::kOff}));
+}
+
+TEST(FileLock, ReadersShareAndKeepWritersAway) {
+  const TemporaryFile file(4096);
+  const Holder holder(file.path(), false);
+  BlockRig rig;
+  EXPECT_TRUE(FileNode::open(rig.context, file.path(), {}));
+  const auto writer = FileNode::open(rig.context, file.path(), {.writable = true});
+  ASSERT_FALSE(writer);
+  EXPECT_THAT(writer.error().message(), testing::HasSubstr("uses it and lets nobody write to it"));
+}
+
+TEST(FileLock, QemuRespectsOursAndWeRespectQemus) {
+  if (std::system("command -v qemu-io >/dev/null") != 0) GTEST_SKIP() << "qemu-io (qemu-utils) is not installed";
+  const TemporaryFile file(1 << 20);
+  {
+    const Holder holder(file.path(), true);
+    EXPECT_NE(std::system(("qemu-io -f raw -c 'read 0 512' " + file.path() + " >/dev/null 2>&1").c_str()), 0);
+  }
+  EXPECT_EQ(std::system(("qemu-io -f raw -c 'read 0 512' " + file.path() + " >/dev/null 2>&1").c_str()), 0);
+  std::FILE* qemu = ::popen(("qemu-io -f raw " + file.path() + " >/dev/null 2>&1").c_str(), "w");
+  ASSERT_NE(qemu, nullptr);
+  BlockRig rig;
+  Result<NodePtr> node;
+  for (int tries = 0; tries < 500; ++tries) {  // until qemu-io has opened it
+    node = FileNode::open(rig.context, file.path(), {.writable = true});
+    if (!node) break;
+    node->reset();
+    ::usleep(10'000);
+  }
+  EXPECT_FALSE(node);
+  EXPECT_EQ(node.error().kind(), ErrorKind::kBusy);
+  EXPECT_THAT(node.error().message(), testing::HasSubstr("(qemu-io)"));
+  ::pclose(qemu);
+  EXPECT_TRUE(FileNode::open(rig.context, file.path(), {.writable = true}));
+}
+
+}  // namespace
+}  // namespace doppel::block

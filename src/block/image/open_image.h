@@ -1,0 +1,62 @@
+// Opens images: from file name and options to a graph of nodes.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "block/context.h"
+#include "block/disk.h"
+#include "block/file_node.h"
+#include "block/node.h"
+
+namespace doppel::block {
+
+enum class Backing : std::uint8_t { kOpen, kNone };
+
+struct ImageOptions {
+  std::string filename;  // a path, file:PATH, host_device:PATH or null-co://
+  std::string format{};  // "raw", "qcow2"...; empty: by the image's first bytes
+  FileOptions file{};
+  Backing backing = Backing::kOpen;         // kNone: what the image has not allocated reads as zeroes
+  std::uint64_t raw_offset = 0;             // of format raw
+  std::optional<std::uint64_t> raw_size{};  // of format raw
+};
+
+/// The formats there are, by QEMU's names.
+std::span<const std::string_view> image_formats();
+
+/// The image with all it stands on. Errors name the file.
+Task<Result<NodePtr>> open_image(Context& context, ImageOptions options);
+
+/// NAME as IMAGE's header means it: relative names begin where the image is.
+std::string beside(const std::string& image, const std::string& name);
+
+/// The lowest node alone: the bytes of the file. Synchronous, as opening a file is.
+Result<NodePtr> open_protocol(Context& context, const std::string& filename, FileOptions options);
+
+/// QEMU's cache= modes.
+enum class CacheMode : std::uint8_t { kWriteback, kNone, kWritethrough, kDirectsync, kUnsafe };
+Result<CacheMode> parse_cache_mode(std::string_view name);
+/// The part of a cache mode that is the file's affair.
+FileOptions file_options(CacheMode cache, bool writable);
+
+struct DiskOptions {
+  std::string filename;
+  std::string format{};  // empty: probe
+  bool read_only = false;
+  bool snapshot = false;  // writes go to a temporary file that nobody sees
+  CacheMode cache = CacheMode::kWriteback;
+  bool discard = false;  // true: discard=unmap
+  FileLocking locking = FileLocking::kOn;
+  std::uint64_t raw_offset = 0;
+  std::optional<std::uint64_t> raw_size{};
+};
+
+/// An image for a device. Call on the thread of CONTEXT's loop, while the loop does not run; destroy the disk likewise,
+/// before CONTEXT.
+Result<std::unique_ptr<Disk>> open_disk(Context& context, const DiskOptions& options);
+
+}  // namespace doppel::block

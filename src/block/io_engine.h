@@ -1,0 +1,39 @@
+// How file requests reach the host's kernel: io_uring where it is offered, else worker threads.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/error.h"
+#include "block/task.h"
+
+namespace doppel::block {
+
+enum class IoOperation : std::uint8_t { kRead, kWrite, kSyncData, kAllocate };
+
+/// One system call's worth; everything it names stays valid until DONE completes.
+struct IoRequest {
+  IoOperation operation;
+  int fd;
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;     // of kAllocate, as its mode
+  int allocate_mode = 0;        // fallocate(2)'s
+  std::vector<iovec> pieces{};  // of kRead and kWrite; at most IOV_MAX are taken
+  Completion<int> done{};       // what the system call returned, or -errno
+};
+
+/// Called on the loop's thread, where requests complete too, never inside of submit().
+class IoEngine {
+ public:
+  virtual ~IoEngine() = default;
+  virtual void submit(IoRequest& request) = 0;
+};
+
+/// Fails where the kernel, or a sandbox, does not offer io_uring.
+Result<std::unique_ptr<IoEngine>> create_uring_engine(event::Loop& loop);
+std::unique_ptr<IoEngine> create_thread_engine(event::WorkerPool& workers);
+
+}  // namespace doppel::block

@@ -1,0 +1,79 @@
+#include "block/qcow2/compression.h"
+
+#include <zlib.h>
+#include <zstd.h>
+
+#include <memory>
+
+namespace doppel::block::qcow2 {
+namespace {
+
+constexpr int kRawDeflateWindow = -12;  // negative: no zlib header
+constexpr int kZstdMaxWindowLog = 21;   // the largest cluster
+constexpr int kZstdLevel = 3;
+
+std::unexpected<Error> damaged() {
+  return fail(ErrorKind::kCorrupt, "a compressed cluster is damaged");
+}
+
+Result<> inflate_cluster(std::span<const std::byte> from, std::span<std::byte> to) {
+  z_stream stream{};
+  if (inflateInit2(&stream, kRawDeflateWindow) != Z_OK) return fail(ErrorKind::kNoSpace, "no memory to decompress");
+  stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(from.data()));
+  stream.avail_in = static_cast<uInt>(from.size());
+  stream.next_out = reinterpret_cast<Bytef*>(to.data());
+  stream.avail_out = static_cast<uInt>(to.size());
+  (void)inflate(&stream, Z_FINISH);  // what follows the cluster may look like more of it
+  const bool whole = stream.avail_out == 0;
+  inflateEnd(&stream);
+  return whole ? Result<>{} : damaged();
+}
+
+Result<> unzstd_cluster(std::span<const std::byte> from, std::span<std::byte> to) {
+  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  if (!context) return fail(ErrorKind::kNoSpace, "no memory to decompress");
+  (void)ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kZstdMaxWindowLog);
+  ZSTD_inBuffer in{from.data(), from.size(), 0};
+  ZSTD_outBuffer out{to.data(), to.size(), 0};
+  while (out.pos < out.size) {
+    const std::size_t in_before = in.pos;
+    const std::size_t out_before = out.pos;
+    const std::size_t left = ZSTD_decompressStream(context.get(), &out, &in);
+    if (ZSTD_isError(left) != 0 || (in.pos == in_before && out.pos == out_before)) return damaged();
+  }
+  return {};
+}
+
+std::size_t deflate_cluster(std::span<const std::byte> from, std::span<std::byte> to) {
+  z_stream stream{};
+  if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kRawDeflateWindow, 9, Z_DEFAULT_STRATEGY) != Z_OK)
+    return 0;
+  stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(from.data()));
+  stream.avail_in = static_cast<uInt>(from.size());
+  stream.next_out = reinterpret_cast<Bytef*>(to.data());
+  stream.avail_out = static_cast<uInt>(to.size());
+  const bool whole = deflate(&stream, Z_FINISH) == Z_STREAM_END;
+  deflateEnd(&stream);
+  return whole ? to.size() - stream.avail_out : 0;
+}
+
+std::size_t zstd_cluster(std::span<const std::byte> from, std::span<std::byte> to) {
+  const std::size_t size = ZSTD_compress(to.data(), to.size(), from.data(), from.size(), kZstdLevel);
+  return ZSTD_isError(size) != 0 ? 0 : size;
+}
+
+}  // namespace
+
+Result<> decompress(Compression type, std::span<const std::byte> from, std::span<std::byte> to) {
+  return type == Compression::kZstd ? unzstd_cluster(from, to) : inflate_cluster(from, to);
+}
+
+std::optional<std::vector<std::byte>> compress(Compression type, std::span<const std::byte> from) {
+  std::vector<std::byte> result(from.size() - 1);
+  const std::size_t size = type == Compression::kZstd ? zstd_cluster(from, result) : deflate_cluster(from, result);
+  if (size == 0) return std::nullopt;
+  result.resize(size);
+  return result;
+}
+
+}  // namespace doppel::block::qcow2

@@ -1,0 +1,173 @@
+"""Makes disk images with an installed Linux, without loop devices or root: an MBR with GRUB, Debian's kernel and an
+initramfs that loads the modules it needs, busybox on ext4 behind them."""
+import glob
+import gzip
+import os
+import re
+import shutil
+import struct
+import subprocess
+
+SECTOR = 512
+MIB = 1 << 20
+FIRST_PARTITION = 1 * MIB
+GRUB = "/usr/lib/grub/i386-pc"
+GRUB_MODULES = ["biosdisk", "part_msdos", "ext2", "iso9660", "normal", "configfile", "linux", "serial", "terminal", "echo"]
+DISK_MODULES = ["ata_piix", "sd_mod", "sr_mod", "ext4", "isofs", "crc32c_generic", "crct10dif_generic"]
+
+INITRAMFS_INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+for module in /modules/*; do insmod "$module" || echo "disk-test: $module does not load"; done
+root=$(sed 's/.*root=\\([^ ]*\\).*/\\1/' /proc/cmdline)
+tries=0
+while [ ! -b "$root" ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+mount "$root" /root || exec sh
+mount --move /dev /root/dev
+exec switch_root /root /sbin/init
+"""
+
+INIT = """#!/bin/busybox sh
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -o remount,rw / 2>/dev/null
+hostname doppel
+echo "disk-test: root is $(sed -n 's/ \\/ .*//p' /proc/mounts | tail -n 1)"
+while :; do getty -L 115200 ttyS0 vt100; done
+"""
+
+GRUB_CONFIG = """serial --unit=0 --speed=115200
+terminal_output serial
+echo "disk-test: GRUB"
+linux /boot/vmlinuz root={root} console=ttyS0 panic=-1 quiet
+initrd /boot/initrd.gz
+boot
+"""
+
+
+class Missing(Exception):
+    """What a test needs and this host has not."""
+
+
+def need(paths):
+    for path in paths:
+        if not path or not os.path.exists(path):
+            raise Missing(f"{path or 'a kernel package'} is missing")
+
+
+def write(path, text, mode=0o644):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+    os.chmod(path, mode)
+
+
+class Guest:
+    """What scripts/fetch-guest leaves."""
+
+    def __init__(self, directory):
+        self.kernel = os.path.join(directory, "vmlinuz")
+        self.busybox = os.path.join(directory, "busybox-amd64/bin/busybox")
+        self.modules = next(iter(sorted(glob.glob(os.path.join(directory, "linux-image-*-amd64/lib/modules/*")))), "")
+        need([self.kernel, self.busybox, self.modules, GRUB, shutil.which("grub-mkimage"), shutil.which("mke2fs")])
+
+    def module_files(self):
+        """DISK_MODULES with what they depend on, in the order of loading."""
+        found = {os.path.basename(path)[:-3].replace("-", "_"): path
+                 for path in glob.glob(os.path.join(self.modules, "**/*.ko"), recursive=True)}
+        order = []
+
+        def add(name):
+            name = name.replace("-", "_")
+            if name not in found or found[name] in order:
+                return
+            with open(found[name], "rb") as file:
+                depends = re.search(rb"\0depends=([^\0]*)", file.read())
+            for other in depends[1].decode().split(",") if depends else []:
+                add(other)
+            order.append(found[name])
+
+        for name in DISK_MODULES:
+            add(name)
+        return order
+
+    def make_initramfs(self, work):
+        tree = os.path.join(work, "initramfs")
+        write(os.path.join(tree, "init"), INITRAMFS_INIT, 0o755)
+        for name in ("bin", "dev", "proc", "sys", "root", "modules"):
+            os.makedirs(os.path.join(tree, name), exist_ok=True)
+        shutil.copy(self.busybox, os.path.join(tree, "bin"))
+        for number, path in enumerate(self.module_files()):
+            stripped = os.path.join(tree, "modules", f"{number:02}-{os.path.basename(path)}")
+            subprocess.run(["objcopy", "--strip-debug", path, stripped], check=True)
+        names = subprocess.run(["find", "."], cwd=tree, check=True, stdout=subprocess.PIPE).stdout
+        archive = subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=tree, input=names, check=True,
+                                 stdout=subprocess.PIPE).stdout
+        return gzip.compress(archive, 6)
+
+    def make_tree(self, work, root):
+        """The files of an installed system."""
+        tree = os.path.join(work, "tree")
+        for name in ("bin", "sbin", "dev", "proc", "sys", "root", "mnt", "usr/bin", "usr/sbin", "boot"):
+            os.makedirs(os.path.join(tree, name), exist_ok=True)
+        shutil.copy(self.busybox, os.path.join(tree, "bin"))
+        for applet in subprocess.run([self.busybox, "--list"], check=True, stdout=subprocess.PIPE).stdout.decode().split():
+            if applet != "busybox":
+                os.symlink("busybox", os.path.join(tree, "bin", applet))
+        write(os.path.join(tree, "sbin/init"), INIT, 0o755)
+        write(os.path.join(tree, "etc/passwd"), "root::0:0:root:/root:/bin/sh\n")
+        write(os.path.join(tree, "etc/group"), "root:x:0:\n")
+        shutil.copy(self.kernel, os.path.join(tree, "boot/vmlinuz"))
+        with open(os.path.join(tree, "boot/initrd.gz"), "wb") as file:
+            file.write(self.make_initramfs(work))
+        write(os.path.join(tree, "boot/grub/grub.cfg"), GRUB_CONFIG.format(root=root))
+        return tree
+
+
+def partition_entry(first, size, bootable):
+    """A row of the MBR's table, in bytes; CHS fields are those of what is beyond CHS."""
+    beyond = b"\xfe\xff\xff"
+    return struct.pack("<B3sB3sII", 0x80 if bootable else 0, beyond, 0x83, beyond, first // SECTOR, size // SECTOR)
+
+
+def write_boot_code(image, work):
+    """GRUB's boot sector and, right behind it, its core, as both expect by default."""
+    core = os.path.join(work, "core.img")
+    subprocess.run(["grub-mkimage", "-O", "i386-pc", "-o", core, "-p", "(hd0,msdos1)/boot/grub", *GRUB_MODULES], check=True)
+    with open(os.path.join(GRUB, "boot.img"), "rb") as file:
+        boot = file.read()
+    with open(core, "rb") as file:
+        data = file.read()
+    if SECTOR + len(data) > FIRST_PARTITION:
+        raise Missing("GRUB's core is too large for the gap behind the MBR")
+    image.seek(0)
+    image.write(boot[:440])
+    image.seek(SECTOR)
+    image.write(data)
+
+
+def make_disk(guest, work, path, root_size=64 * MIB, spare_size=64 * MIB):
+    """An installed system on the first partition of PATH; the second is empty."""
+    tree = guest.make_tree(work, "/dev/sda1")
+    with open(path, "wb") as image:
+        image.truncate(FIRST_PARTITION + root_size + spare_size)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, "-E", f"offset={FIRST_PARTITION},root_owner=0:0",
+                    path, f"{root_size // 1024}k"], check=True, stderr=subprocess.PIPE)
+    with open(path, "r+b") as image:
+        write_boot_code(image, work)
+        image.seek(446)
+        image.write(partition_entry(FIRST_PARTITION, root_size, True))
+        image.write(partition_entry(FIRST_PARTITION + root_size, spare_size, False))
+        image.seek(510)
+        image.write(b"\x55\xaa")
+
+
+def make_iso(guest, work, path):
+    """The same system on a CD-ROM, made bootable by grub-mkrescue."""
+    need([shutil.which("grub-mkrescue"), shutil.which("xorriso"), shutil.which("mformat")])
+    tree = guest.make_tree(work, "/dev/sr0")
+    subprocess.run(["grub-mkrescue", "-o", path, "--install-modules=" + " ".join(GRUB_MODULES), "--fonts=", "--locales=",
+                    "--themes=", "-d", GRUB, tree], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
