@@ -133,7 +133,7 @@ Task<Result<>> Checker::count_l2(std::uint64_t offset, Active active) {
 }
 
 void Checker::count_entry(const Entry& entry, Active active) {
-  const bool active_data = active == Active::kYes && (entry.compressed || entry.allocated != 0);
+  const bool active_data = active == Active::kYes && (entry.compressed || entry.host);
   if (active_data) ++result_.allocated_clusters;
   if (entry.compressed) {
     const std::uint64_t begin = align_down(entry.compressed->offset, kSector);

@@ -36,8 +36,7 @@ Task<Result<>> Image::resize(std::uint64_t new_size, Preallocation preallocation
   const std::uint64_t hide_end = std::min(new_size, std::max(backing_end, align_up(old_size, layout_.cluster_size())));
   if (hide_end > old_size) DOPPEL_CO_TRY(co_await write_zeroes(old_size, hide_end - old_size, Unmap::kMayUnmap));
   if (preallocation == Preallocation::kOff) co_return Result<>{};
-  DOPPEL_CO_TRY(co_await preallocate(old_size, new_size - old_size));
-  co_return Result<>{};
+  co_return co_await preallocate(old_size, new_size - old_size, preallocation);
 }
 
 /// With gate and metadata lock, and nothing dirty. The header names the new table when that is durable.
@@ -93,7 +92,27 @@ Task<Result<>> Image::make_empty() {
   co_return co_await flush();
 }
 
-Task<Result<>> Image::preallocate(std::uint64_t offset, std::uint64_t length) {
+Task<Result<>> Image::preallocate(std::uint64_t offset, std::uint64_t length, Preallocation how) {
+  DOPPEL_CO_TRY(co_await map_all(offset, length));
+  if (how == Preallocation::kFalloc) co_return co_await data().resize(data().size(), Preallocation::kFalloc);
+  if (how == Preallocation::kFull) co_return co_await write_zero_data(offset, length);
+  co_return Result<>{};
+}
+
+Task<Result<>> Image::write_zero_data(std::uint64_t offset, std::uint64_t length) {
+  const std::vector<std::byte> zeroes(std::min<std::uint64_t>(length, kMiB));
+  while (length > 0) {
+    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(length, zeroes.size()));
+    const std::span<const std::byte> bytes(zeroes.data(), part);
+    DOPPEL_CO_TRY(co_await write(offset, bytes));
+    offset += part;
+    length -= part;
+  }
+  co_return Result<>{};
+}
+
+/// Gives each cluster a place that reads as zeroes.
+Task<Result<>> Image::map_all(std::uint64_t offset, std::uint64_t length) {
   const auto gate = co_await gate_.lock_shared();
   const std::uint64_t end = offset + length;
   while (offset < end) {

@@ -127,6 +127,16 @@ Result<std::size_t> Image::find_snapshot(const std::string& wanted) const {
   return fail(ErrorKind::kNotFound, "there is no snapshot '{}'", wanted);
 }
 
+Task<Result<>> Image::view_snapshot(const std::string& wanted) {
+  if (!read_only()) co_return fail(ErrorKind::kInternal, "only an image that is open for reading shows a snapshot");
+  const auto gate = co_await gate_.lock();
+  const auto guard = co_await metadata_.lock();
+  DOPPEL_CO_ASSIGN(const std::size_t index, find_snapshot(wanted));
+  DOPPEL_CO_ASSIGN(mapping_.l1(), co_await read_l1(snapshots_[index]));
+  header_.size = snapshots_[index].info.disk_size;
+  co_return Result<>{};
+}
+
 Task<Result<>> Image::create_snapshot(const std::string& name) {
   if (data_) co_return fail(ErrorKind::kUnsupported, "an image with an external data file cannot have snapshots");
   if (name.size() > 0xffff) co_return fail(ErrorKind::kInvalidArgument, "the snapshot's name is too long");

@@ -246,7 +246,7 @@ TEST_P(RandomRequests, Resizing) {
 
 TEST_P(RandomRequests, Preallocating) {
   if (GetParam().backing) GTEST_SKIP() << "not over a backing file";
-  ASSERT_TRUE(run(image->preallocate(0, image->size())));
+  ASSERT_TRUE(run(image->preallocate(0, image->size(), Preallocation::kMetadata)));
   expect_model();
   const auto allocated = check().allocated_clusters;
   EXPECT_EQ(allocated, image->header().layout().clusters(image->size()));
