@@ -148,7 +148,6 @@ class Image final : public Node {
   Task<Result<>> set_copied_flags();
   Task<Result<>> set_copied_flags_of(Table& table);
   Task<Result<std::uint64_t>> write_l1_copy(const std::vector<std::uint64_t>& l1);
-  Task<Result<std::vector<std::uint64_t>>> read_l1(const Snapshot& snapshot);
   Task<Result<>> replace_snapshot_table(std::vector<Snapshot> snapshots);
   [[nodiscard]] Result<std::size_t> find_snapshot(const std::string& wanted) const;
 

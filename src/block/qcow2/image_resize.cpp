@@ -56,10 +56,10 @@ Task<Result<>> Image::grow_l1(std::uint64_t entries) {
 
 /// Into clusters of its own, which it gives; not yet durable.
 Task<Result<std::uint64_t>> Image::write_l1_copy(const std::vector<std::uint64_t>& l1) {
-  std::vector<std::byte> bytes(align_up(std::max<std::uint64_t>(l1.size(), 1) * 8, layout_.cluster_size()));
-  for (std::size_t i = 0; i < l1.size(); ++i) store_be(bytes.data() + i * 8, l1[i]);
-  DOPPEL_CO_ASSIGN(const std::uint64_t place, co_await refcounts_.allocate(layout_.clusters(bytes.size())));
-  DOPPEL_CO_TRY(co_await file_->write(place, std::span<const std::byte>(bytes)));
+  std::vector<std::uint64_t> padded = l1;
+  padded.resize(align_up(std::max<std::uint64_t>(l1.size(), 1), layout_.cluster_size() / 8));
+  DOPPEL_CO_ASSIGN(const std::uint64_t place, co_await refcounts_.allocate(layout_.clusters(padded.size() * 8)));
+  DOPPEL_CO_TRY(co_await write_numbers(*file_, place, padded));
   co_return place;
 }
 
