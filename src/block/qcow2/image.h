@@ -107,6 +107,7 @@ class Image final : public Node {
   [[nodiscard]] Node& data() const { return data_ ? *data_ : *file_; }
   [[nodiscard]] Result<> check_range(std::uint64_t offset, std::uint64_t length) const;
   [[nodiscard]] bool unwritable_place(std::uint64_t host, std::uint64_t length) const;
+  [[nodiscard]] Result<> check_old_place(std::uint64_t host, std::uint64_t length) const;
 
   Task<Result<Extent>> look_up(std::uint64_t offset, std::uint64_t length);
   [[nodiscard]] Extent extent_at(const Entry& entry, std::uint64_t offset) const;

@@ -256,6 +256,31 @@ TEST_P(RandomRequests, Preallocating) {
   expect_qemu_agrees();
 }
 
+TEST(Image, AGuestCannotWriteWhereAHostileEntryPoints) {
+  struct Place {
+    std::uint64_t host;
+    std::string complaint;
+  };
+  const Place places[] = {{65536, "lies over the image's own tables"},      // the refcount table
+                          {3 * 65536, "lies over the image's own tables"},  // the L1 table
+                          {std::uint64_t{1} << 50, "lies behind the end of the file"}};
+  for (const auto& [host, complaint] : places) {
+    Qcow2Rig rig;
+    rig.create({.size = 1 << 20});
+    ASSERT_TRUE(rig.write(*rig.image, 0, filled(512, 7)));
+    rig.close();
+    Bytes contents = rig.file->contents();
+    const auto l2 = static_cast<std::size_t>(load_be<std::uint64_t>(contents.data() + 3 * 65536) & kOffsetMask);
+    store_be<std::uint64_t>(contents.data() + l2, host | kCopiedFlag);
+    rig.image.reset();
+    rig.open(std::make_unique<MemoryNode>(contents));
+    const auto written = rig.write(*rig.image, 0, filled(512, 8));
+    ASSERT_FALSE(written);
+    EXPECT_EQ(written.error().kind(), ErrorKind::kCorrupt);
+    EXPECT_THAT(written.error().message(), testing::HasSubstr(complaint));
+  }
+}
+
 TEST(Image, RepairsLeaksAndWrongCounts) {
   for (const Repair repair : {Repair::kLeaks, Repair::kAll}) {
     Qcow2Rig rig;

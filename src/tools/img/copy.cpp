@@ -112,7 +112,8 @@ class Copy {
 
   Task<Result<>> write_zeroes(std::uint64_t offset, std::uint64_t length) {
     if (options_.target_is_zero && options_.sparse != 0) co_return Result<>{};
-    co_return co_await target_.write_zeroes(target_offset_ + offset, length, block::Unmap::kMayUnmap);
+    const auto unmap = options_.sparse != 0 ? block::Unmap::kMayUnmap : block::Unmap::kKeep;
+    co_return co_await target_.write_zeroes(target_offset_ + offset, length, unmap);
   }
 
   Task<Result<>> write(std::uint64_t offset, std::span<const std::byte> bytes) {
