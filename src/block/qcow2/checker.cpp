@@ -90,6 +90,11 @@ Task<Result<>> Checker::count_users() {
   co_return Result<>{};
 }
 
+/// A cluster has one user in each L1 table at most. So what many entries of a hostile image name is looked at once.
+bool Checker::shared_too_often(std::uint64_t offset) const {
+  return users_.get(offset >> layout_.cluster_bits) > 1 + snapshots_.size();
+}
+
 Task<Result<>> Checker::count_l1(std::uint64_t offset, std::uint64_t entries, Active active) {
   count("an L1 table", offset, entries * 8);
   if (offset > file_.size()) co_return Result<>{};
@@ -102,6 +107,10 @@ Task<Result<>> Checker::count_l1(std::uint64_t offset, std::uint64_t entries, Ac
       continue;
     }
     count("an L2 table", l2, layout_.cluster_size());
+    if (shared_too_often(l2)) {
+      corruption(fmt::format("the L2 table at offset {:#x} is used more than once by one L1 table", l2));
+      continue;
+    }
     if (l2 < file_.size()) DOPPEL_CO_TRY(co_await count_l2(l2, active));
   }
   co_return Result<>{};
@@ -151,9 +160,9 @@ Task<Result<>> Checker::count_refcount_structures() {
     if (block == 0) continue;
     if (layout_.in_cluster(block) == 0 && block < file_.size()) {
       count("a refcount block", block, layout_.cluster_size());
-      continue;
+      if (users_.get(block >> layout_.cluster_bits) == 1) continue;
     }
-    corruption(fmt::format("refcount block {} has the impossible offset {:#x}", i, block));
+    corruption(fmt::format("refcount block {} cannot be at offset {:#x}", i, block));
     ++count_errors_;
     block = 0;
   }
@@ -197,7 +206,7 @@ Task<Result<>> Checker::visit_active(const Visit& visit) {
   bool l1_changed = false;
   for (std::uint64_t& l1_entry : l1) {
     const std::uint64_t offset = l1_entry & kOffsetMask;
-    if (offset == 0 || layout_.in_cluster(offset) != 0 || offset >= file_end) continue;
+    if (offset == 0 || layout_.in_cluster(offset) != 0 || offset >= file_end || shared_too_often(offset)) continue;
     const std::uint64_t before = l1_entry;
     DOPPEL_CO_TRY(co_await visit(l1_entry, "an L2 table", offset >> layout_.cluster_bits));
     l1_changed = l1_changed || l1_entry != before;

@@ -58,6 +58,7 @@ class Checker {
   using Visit = std::function<Task<Result<>>(std::uint64_t& entry, const char* what, std::uint64_t cluster)>;
 
   Task<Result<>> count_users();
+  [[nodiscard]] bool shared_too_often(std::uint64_t offset) const;
   Task<Result<>> count_l1(std::uint64_t offset, std::uint64_t entries, Active active);
   Task<Result<>> count_l2(std::uint64_t offset, Active active);
   void count_entry(const Entry& entry, Active active);

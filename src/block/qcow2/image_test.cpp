@@ -281,6 +281,27 @@ TEST(Image, AGuestCannotWriteWhereAHostileEntryPoints) {
   }
 }
 
+TEST(Image, CheckingTablesThatAllAreOneTakesNoTime) {
+  Qcow2Rig rig;
+  rig.create({.size = std::uint64_t{1} << 46, .cluster_size = 2 * kMiB});
+  ASSERT_TRUE(rig.write(*rig.image, 0, filled(512, 7)));
+  rig.close();
+  Bytes contents = rig.file->contents();
+  const std::size_t table = 2 * kMiB;
+  const std::size_t l1 = static_cast<std::size_t>(load_be<std::uint64_t>(contents.data() + 40));
+  for (std::size_t i = 1; i < 128; ++i)
+    std::copy_n(contents.begin() + static_cast<std::ptrdiff_t>(l1), 8,
+                contents.begin() + static_cast<std::ptrdiff_t>(l1 + i * 8));
+  for (std::size_t i = 1; i < 2 * kMiB / 8; ++i)
+    std::copy_n(contents.begin() + static_cast<std::ptrdiff_t>(table), 8,
+                contents.begin() + static_cast<std::ptrdiff_t>(table + i * 8));
+  rig.image.reset();
+  rig.open(std::make_unique<MemoryNode>(contents));
+  EXPECT_GT(rig.check().corruptions, 100'000U);
+  const auto full = rig.run(rig.image->resize(std::uint64_t{1} << 47, Preallocation::kOff));
+  EXPECT_TRUE(full || full.error().kind() == ErrorKind::kCorrupt);
+}
+
 TEST(Image, RepairsLeaksAndWrongCounts) {
   for (const Repair repair : {Repair::kLeaks, Repair::kAll}) {
     Qcow2Rig rig;

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kCacheBytes = 4 * kMiB;
 constexpr std::uint64_t kEntryMask = ~low_mask(9);
+/// What may be allocated and not yet written, behind the end of the file.
+constexpr std::uint64_t kMaxClustersAhead = std::uint64_t{1} << 22;
 
 }  // namespace
 
@@ -121,6 +123,8 @@ Task<Result<Refcounts::Run>> Refcounts::find_run(std::uint64_t least, std::uint6
   while (end - begin < most) {
     if (end >= kMaxHostOffset >> layout_.cluster_bits)
       co_return fail(ErrorKind::kNoSpace, "the image has no room left");
+    if (end > layout_.clusters(file_.size()) + kMaxClustersAhead)
+      co_return fail(ErrorKind::kCorrupt, "the refcounts say that far more clusters are in use than the file has");
     const std::uint64_t index = end / per_block;
     if (index >= table_.size()) {
       if (end - begin >= least) break;
