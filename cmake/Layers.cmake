@@ -75,4 +75,6 @@ doppel_layer(hw/machine MAY_USE hw/intc hw/timer hw/isa hw/serial hw/input hw/pc
 doppel_layer(vm MAY_USE hw/machine accel/kvm accel/soft chardev block/image LINKS nlohmann_json::nlohmann_json)
 doppel_layer(gdbstub MAY_USE vm)
 doppel_layer(cli MAY_USE vm gdbstub)
+doppel_layer(tools/img MAY_USE block/image LINKS nlohmann_json::nlohmann_json)
 target_compile_definitions(doppel_cli PRIVATE DOPPEL_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(doppel_tools_img PRIVATE DOPPEL_VERSION="${PROJECT_VERSION}")

@@ -254,8 +254,8 @@ Task<Result<>> FileNode::resize(std::uint64_t size, Preallocation preallocation)
     co_return fail(ErrorKind::kUnsupported, "a raw file has no metadata to preallocate; use falloc or full");
   if (preallocation == Preallocation::kFull) co_return co_await write_zero_bytes(old_size, size - old_size);
   DOPPEL_CO_TRY(truncate(size));
-  if (preallocation == Preallocation::kFalloc && size > old_size) {
-    const int error = co_await allocate(0, old_size, size - old_size);
+  if (preallocation == Preallocation::kFalloc && size > 0) {
+    const int error = co_await allocate(0, 0, size);
     if (error != 0) co_return io_error(error, "preallocate", old_size);
   }
   co_return Result<>{};

@@ -85,10 +85,12 @@ class Node {
   virtual Task<Result<>> flush() = 0;
   /// Of the bytes at OFFSET, as far as the answer is the same; LENGTH > 0 at most. Behind the end: zero.
   virtual Task<Result<BlockStatus>> block_status(std::uint64_t offset, std::uint64_t length) = 0;
-  /// New bytes read as zeroes.
+  /// New bytes read as zeroes. With kFalloc all of a file has its space afterwards, with kFull what is new was written.
   virtual Task<Result<>> resize(std::uint64_t size, Preallocation preallocation) = 0;
   virtual Task<Result<>> close() { co_return Result<>{}; }
 
+  /// What shows through where this node has nothing allocated; null: zeroes do.
+  [[nodiscard]] virtual Node* backing() const { return nullptr; }
   [[nodiscard]] virtual NodeInfo info() const = 0;
 };
 

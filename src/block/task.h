@@ -113,9 +113,14 @@ T run_to_end(event::Loop& loop, Task<T> task) {
 }
 
 /// Something that happens once and has a value: one coroutine awaits it, a callback on the loop's thread completes it.
+/// Await it by a name: GCC 12 tries to copy what an expression refers to.
 template <class T>
 class Completion {
  public:
+  Completion() = default;
+  Completion(const Completion&) = delete;
+  Completion& operator=(const Completion&) = delete;
+
   void complete(T value) {
     value_.emplace(std::move(value));
     if (const auto waiting = std::exchange(waiting_, {})) waiting.resume();

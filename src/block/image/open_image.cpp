@@ -56,7 +56,7 @@ Task<Result<NodePtr>> open_backing(Context& context, const ImageOptions& overlay
                                    std::vector<std::string>& chain) {
   ImageOptions options{
       .filename = beside(overlay.filename, header.backing_file), .format = header.backing_format, .file = overlay.file};
-  options.file.writable = false;
+  options.file.writable = overlay.backing == Backing::kWritable;
   co_return co_await open_in_chain(context, std::move(options), chain);
 }
 
@@ -71,8 +71,9 @@ Task<Result<NodePtr>> open_qcow2(Context& context, NodePtr file, const ImageOpti
                                  std::vector<std::string>& chain) {
   DOPPEL_CO_ASSIGN(const qcow2::Header header, co_await qcow2::read_header(*file));
   DOPPEL_CO_ASSIGN(NodePtr data, open_data_file(context, options, header));
-  DOPPEL_CO_ASSIGN(auto image, co_await qcow2::Image::open(context, std::move(file), std::move(data)));
-  if (!header.backing_file.empty() && options.backing == Backing::kOpen) {
+  const auto purpose = options.repairing ? qcow2::Purpose::kRepair : qcow2::Purpose::kUse;
+  DOPPEL_CO_ASSIGN(auto image, co_await qcow2::Image::open(context, std::move(file), std::move(data), purpose));
+  if (!header.backing_file.empty() && options.backing != Backing::kNone) {
     DOPPEL_CO_ASSIGN(NodePtr backing, co_await open_backing(context, options, header, chain));
     image->set_backing(std::move(backing));
   }

@@ -14,14 +14,15 @@
 
 namespace doppel::block {
 
-enum class Backing : std::uint8_t { kOpen, kNone };
+enum class Backing : std::uint8_t { kOpen, kWritable, kNone };
 
 struct ImageOptions {
   std::string filename;  // a path, file:PATH, host_device:PATH or null-co://
   std::string format{};  // "raw", "qcow2"...; empty: by the image's first bytes
   FileOptions file{};
-  Backing backing = Backing::kOpen;         // kNone: what the image has not allocated reads as zeroes
-  std::uint64_t raw_offset = 0;             // of format raw
+  Backing backing = Backing::kOpen;  // kNone: what the image has not allocated reads as zeroes
+  bool repairing = false;            // opens an image marked corrupt for writing too, and leaves a dirty one as it is
+  std::uint64_t raw_offset = 0;      // of format raw
   std::optional<std::uint64_t> raw_size{};  // of format raw
 };
 

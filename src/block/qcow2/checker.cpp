@@ -11,20 +11,6 @@ namespace {
 constexpr std::uint32_t kBitmapsExtension = 0x23852875;
 constexpr std::uint64_t kRefcountTableMask = ~low_mask(9);
 
-Task<Result<std::vector<std::uint64_t>>> read_table(Node& file, std::uint64_t offset, std::uint64_t entries) {
-  std::vector<std::byte> bytes(entries * 8);
-  DOPPEL_CO_TRY(co_await file.read(offset, std::span<std::byte>(bytes)));
-  std::vector<std::uint64_t> table(entries);
-  for (std::size_t i = 0; i < entries; ++i) table[i] = load_be<std::uint64_t>(bytes.data() + i * 8);
-  co_return table;
-}
-
-Task<Result<>> write_table_at(Node& file, std::uint64_t offset, const std::vector<std::uint64_t>& table) {
-  std::vector<std::byte> bytes(table.size() * 8);
-  for (std::size_t i = 0; i < table.size(); ++i) store_be(bytes.data() + i * 8, table[i]);
-  co_return co_await file.write(offset, std::span<const std::byte>(bytes));
-}
-
 }  // namespace
 
 Checker::Checker(Node& file, Header& header, const std::vector<Snapshot>& snapshots, std::uint64_t snapshot_table_bytes)
@@ -54,6 +40,7 @@ Task<Result<CheckResult>> Checker::run(Repair repair) {
   refcounts_ = std::make_unique<Refcounts>(file_, header_);
   DOPPEL_CO_TRY(co_await refcounts_->load());
   DOPPEL_CO_TRY(co_await count_users());
+  DOPPEL_CO_TRY(co_await count_refcount_structures());
   DOPPEL_CO_TRY(co_await compare());
   DOPPEL_CO_TRY(co_await check_copied());
   result_.image_end_offset = users_.end() << layout_.cluster_bits;
@@ -93,19 +80,25 @@ void Checker::count(std::string_view what, std::uint64_t offset, std::uint64_t b
   for (std::uint64_t cluster = offset >> layout_.cluster_bits; cluster < end; ++cluster) users_.add(cluster);
 }
 
+/// All but the refcount structures themselves.
 Task<Result<>> Checker::count_users() {
   count("the header", 0, layout_.cluster_size());
   DOPPEL_CO_TRY(co_await count_l1(header_.l1_offset, header_.l1_entries, Active::kYes));
   for (const Snapshot& snapshot : snapshots_)
     DOPPEL_CO_TRY(co_await count_l1(snapshot.l1_offset, snapshot.l1_entries, Active::kNo));
   count("the snapshot table", header_.snapshots_offset, snapshot_table_bytes_);
-  co_return co_await count_refcount_structures();
+  co_return Result<>{};
+}
+
+/// A cluster has one user in each L1 table at most. So what many entries of a hostile image name is looked at once.
+bool Checker::shared_too_often(std::uint64_t offset) const {
+  return users_.get(offset >> layout_.cluster_bits) > 1 + snapshots_.size();
 }
 
 Task<Result<>> Checker::count_l1(std::uint64_t offset, std::uint64_t entries, Active active) {
   count("an L1 table", offset, entries * 8);
   if (offset > file_.size()) co_return Result<>{};
-  DOPPEL_CO_ASSIGN(const auto l1, co_await read_table(file_, offset, entries));
+  DOPPEL_CO_ASSIGN(const auto l1, co_await read_numbers(file_, offset, entries));
   for (const std::uint64_t entry : l1) {
     const std::uint64_t l2 = entry & kOffsetMask;
     if (l2 == 0) continue;
@@ -114,6 +107,10 @@ Task<Result<>> Checker::count_l1(std::uint64_t offset, std::uint64_t entries, Ac
       continue;
     }
     count("an L2 table", l2, layout_.cluster_size());
+    if (shared_too_often(l2)) {
+      corruption(fmt::format("the L2 table at offset {:#x} is used more than once by one L1 table", l2));
+      continue;
+    }
     if (l2 < file_.size()) DOPPEL_CO_TRY(co_await count_l2(l2, active));
   }
   co_return Result<>{};
@@ -133,7 +130,7 @@ Task<Result<>> Checker::count_l2(std::uint64_t offset, Active active) {
 }
 
 void Checker::count_entry(const Entry& entry, Active active) {
-  const bool active_data = active == Active::kYes && (entry.compressed || entry.allocated != 0);
+  const bool active_data = active == Active::kYes && (entry.compressed || entry.host);
   if (active_data) ++result_.allocated_clusters;
   if (entry.compressed) {
     const std::uint64_t begin = align_down(entry.compressed->offset, kSector);
@@ -156,16 +153,16 @@ void Checker::count_entry(const Entry& entry, Active active) {
 Task<Result<>> Checker::count_refcount_structures() {
   const std::uint64_t bytes = header_.refcount_table_clusters * layout_.cluster_size();
   count("the refcount table", header_.refcount_table_offset, bytes);
-  DOPPEL_CO_ASSIGN(table_, co_await read_table(file_, header_.refcount_table_offset, bytes / 8));
+  DOPPEL_CO_ASSIGN(table_, co_await read_numbers(file_, header_.refcount_table_offset, bytes / 8));
   for (std::size_t i = 0; i < table_.size(); ++i) {
     std::uint64_t& block = table_[i];
     block &= kRefcountTableMask;
     if (block == 0) continue;
     if (layout_.in_cluster(block) == 0 && block < file_.size()) {
       count("a refcount block", block, layout_.cluster_size());
-      continue;
+      if (users_.get(block >> layout_.cluster_bits) == 1) continue;
     }
-    corruption(fmt::format("refcount block {} has the impossible offset {:#x}", i, block));
+    corruption(fmt::format("refcount block {} cannot be at offset {:#x}", i, block));
     ++count_errors_;
     block = 0;
   }
@@ -201,62 +198,49 @@ Task<Result<>> Checker::compare() {
   co_return Result<>{};
 }
 
-/// Calls VISIT(entry's first 8 bytes as a number, what it is, the cluster it names) for each L1 and L2 entry of the
-/// active tables that names a cluster of its own; what VISIT changes is written back.
-template <class Visit>
-Task<Result<>> Checker::visit_active(Visit visit) {
-  DOPPEL_CO_ASSIGN(auto l1, co_await read_table(file_, header_.l1_offset, header_.l1_entries));
-  const auto l1_before = l1;
+/// Calls VISIT for each L1 and L2 entry of the active tables that names a cluster of its own, with that cluster; what
+/// it changes is written back.
+Task<Result<>> Checker::visit_active(const Visit& visit) {
+  DOPPEL_CO_ASSIGN(auto l1, co_await read_numbers(file_, header_.l1_offset, header_.l1_entries));
+  const std::uint64_t file_end = file_.size();
+  bool l1_changed = false;
   for (std::uint64_t& l1_entry : l1) {
     const std::uint64_t offset = l1_entry & kOffsetMask;
-    if (offset == 0 || layout_.in_cluster(offset) != 0 || offset >= file_.size()) continue;
-    visit(l1_entry, "an L2 table", offset);
-    DOPPEL_CO_ASSIGN(auto words, co_await read_table(file_, offset, layout_.cluster_size() / 8));
+    if (offset == 0 || layout_.in_cluster(offset) != 0 || offset >= file_end || shared_too_often(offset)) continue;
+    const std::uint64_t before = l1_entry;
+    DOPPEL_CO_TRY(co_await visit(l1_entry, "an L2 table", offset >> layout_.cluster_bits));
+    l1_changed = l1_changed || l1_entry != before;
+    DOPPEL_CO_ASSIGN(auto words, co_await read_numbers(file_, offset, layout_.cluster_size() / 8));
     const auto words_before = words;
     for (std::size_t i = 0; i < words.size(); i += layout_.l2_entry_size() / 8) {
       const std::uint64_t host = words[i] & kOffsetMask;
-      const bool compressed = (words[i] & kCompressedFlag) != 0;
-      if (!compressed && !layout_.external_data && host != 0) visit(words[i], "a data cluster", host);
+      const bool counted = (words[i] & kCompressedFlag) == 0 && !layout_.external_data && host != 0 && host < file_end;
+      if (counted) DOPPEL_CO_TRY(co_await visit(words[i], "a data cluster", host >> layout_.cluster_bits));
     }
-    if (words != words_before) DOPPEL_CO_TRY(co_await write_table_at(file_, offset, words));
+    if (words != words_before) DOPPEL_CO_TRY(co_await write_numbers(file_, offset, words));
   }
-  if (l1 != l1_before) DOPPEL_CO_TRY(co_await write_table_at(file_, header_.l1_offset, l1));
+  if (l1_changed) DOPPEL_CO_TRY(co_await write_numbers(file_, header_.l1_offset, l1));
   co_return Result<>{};
 }
 
 /// The flag "copied" must say whether the image's own refcount is one.
 Task<Result<>> Checker::check_copied() {
-  struct Claim {
-    std::uint64_t cluster;
-    bool copied;
-    const char* what;
-  };
-  std::vector<Claim> claims;
-  const auto wrong = [&](const Claim& claim) -> Task<Result<>> {
-    DOPPEL_CO_ASSIGN(const std::uint64_t stored, co_await refcounts_->get(claim.cluster));
-    if ((stored == 1) == claim.copied) co_return Result<>{};
-    corruption(fmt::format("{} in cluster {} with refcount {} is marked as {}", claim.what, claim.cluster, stored,
-                           claim.copied ? "having one user" : "having several users"));
+  const Visit check = [this](std::uint64_t& entry, const char* what, std::uint64_t cluster) -> Task<Result<>> {
+    const auto stored = co_await refcounts_->get(cluster);
+    const bool copied = (entry & kCopiedFlag) != 0;
+    if (!stored || (*stored == 1) == copied) co_return Result<>{};  // an unreadable block was told of before
+    corruption(fmt::format("{} in cluster {} with refcount {} is marked as having {}", what, cluster, *stored,
+                           copied ? "one user" : "several users"));
     ++copied_errors_;
     co_return Result<>{};
   };
-  constexpr std::size_t kBatch = 65536;
-  const auto gather = [&](std::uint64_t entry, const char* what, std::uint64_t offset) {
-    if (claims.size() < kBatch * 64)
-      claims.push_back({offset >> layout_.cluster_bits, (entry & kCopiedFlag) != 0, what});
-  };
-  DOPPEL_CO_TRY(co_await visit_active(gather));
-  for (const Claim& claim : claims) {
-    if (claim.cluster > file_clusters_) continue;
-    DOPPEL_CO_TRY(co_await wrong(claim));
-  }
-  co_return Result<>{};
+  co_return co_await visit_active(check);
 }
 
 Task<Result<>> Checker::repair_copied() {
-  const auto mend = [&](std::uint64_t& entry, const char* /*what*/, std::uint64_t offset) {
-    const bool alone = users_.get(offset >> layout_.cluster_bits) == 1;
-    entry = alone ? entry | kCopiedFlag : entry & ~kCopiedFlag;
+  const Visit mend = [this](std::uint64_t& entry, const char* /*what*/, std::uint64_t cluster) -> Task<Result<>> {
+    entry = users_.get(cluster) == 1 ? entry | kCopiedFlag : entry & ~kCopiedFlag;
+    co_return Result<>{};
   };
   co_return co_await visit_active(mend);
 }
@@ -278,20 +262,12 @@ Task<Result<>> Checker::rewrite_blocks() {
 
 /// New refcount table and blocks behind everything; the header names them when they are on disk.
 Task<Result<>> Checker::rebuild() {
-  UserCounts users;
   const std::uint64_t used_end = std::max(users_.end(), file_clusters_);
-  // Without the old structures, which are free from now on.
-  std::swap(users, users_);
-  result_.allocated_clusters = result_.fragmented_clusters = result_.compressed_clusters = 0;
-  next_contiguous_ = 0;
-  const CheckResult found = result_;
-  count("the header", 0, layout_.cluster_size());
-  DOPPEL_CO_TRY(co_await count_l1(header_.l1_offset, header_.l1_entries, Active::kYes));
-  for (const Snapshot& snapshot : snapshots_)
-    DOPPEL_CO_TRY(co_await count_l1(snapshot.l1_offset, snapshot.l1_entries, Active::kNo));
-  count("the snapshot table", header_.snapshots_offset, snapshot_table_bytes_);
-  result_.corruptions = found.corruptions;
-  result_.findings = found.findings;
+  // Counted again without the old structures, which are free from now on.
+  CheckResult found = std::move(result_);
+  users_ = UserCounts{};
+  DOPPEL_CO_TRY(co_await count_users());
+  result_ = std::move(found);
 
   const std::uint64_t per_block = layout_.refcounts_per_block();
   const std::uint64_t per_cluster = layout_.cluster_size() / 8;
@@ -312,7 +288,7 @@ Task<Result<>> Checker::rebuild() {
   for (std::uint64_t i = 0; i < blocks; ++i) table_[i] = (used_end + i) << layout_.cluster_bits;
   DOPPEL_CO_TRY(co_await rewrite_blocks());
   const std::uint64_t offset = (used_end + blocks) << layout_.cluster_bits;
-  DOPPEL_CO_TRY(co_await write_table_at(file_, offset, table_));
+  DOPPEL_CO_TRY(co_await write_numbers(file_, offset, table_));
   DOPPEL_CO_TRY(co_await file_.flush());
   header_.refcount_table_offset = offset;
   header_.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);

@@ -1,8 +1,10 @@
 // One pass over an image for Image::check().
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -53,8 +55,10 @@ class Checker {
 
  private:
   enum class Active : std::uint8_t { kNo, kYes };
+  using Visit = std::function<Task<Result<>>(std::uint64_t& entry, const char* what, std::uint64_t cluster)>;
 
   Task<Result<>> count_users();
+  [[nodiscard]] bool shared_too_often(std::uint64_t offset) const;
   Task<Result<>> count_l1(std::uint64_t offset, std::uint64_t entries, Active active);
   Task<Result<>> count_l2(std::uint64_t offset, Active active);
   void count_entry(const Entry& entry, Active active);
@@ -65,8 +69,7 @@ class Checker {
   Task<Result<>> rewrite_blocks();
   Task<Result<>> rebuild();
   Task<Result<>> repair_copied();
-  template <class Visit>
-  Task<Result<>> visit_active(Visit visit);
+  Task<Result<>> visit_active(const Visit& visit);
   void corruption(std::string finding);
   void leak(std::string finding);
   void note(std::string finding);

@@ -23,9 +23,9 @@ Image::Image(Context& context, NodePtr file, NodePtr data, Header header)
       refcounts_(*file_, header_),
       mapping_(*file_, header_, refcounts_, retired_) {}
 
-Task<Result<std::unique_ptr<Image>>> Image::open(Context& context, NodePtr file, NodePtr data) {
+Task<Result<std::unique_ptr<Image>>> Image::open(Context& context, NodePtr file, NodePtr data, Purpose purpose) {
   DOPPEL_CO_ASSIGN(Header header, co_await read_header(*file));
-  if ((header.incompatible & Header::kCorrupt) != 0 && !file->read_only())
+  if ((header.incompatible & Header::kCorrupt) != 0 && !file->read_only() && purpose == Purpose::kUse)
     co_return fail(ErrorKind::kCorrupt, "the image is marked corrupt; check -r all repairs it, or open it read-only");
   std::unique_ptr<Image> image(new Image(context, std::move(file), std::move(data), std::move(header)));
   DOPPEL_CO_TRY(co_await image->refcounts_.load());
@@ -33,7 +33,7 @@ Task<Result<std::unique_ptr<Image>>> Image::open(Context& context, NodePtr file,
   DOPPEL_CO_ASSIGN(SnapshotTable table, co_await read_snapshots(*image->file_, image->header_));
   image->snapshots_ = std::move(table.snapshots);
   image->snapshot_table_bytes_ = table.bytes;
-  if (image->read_only()) co_return image;
+  if (image->read_only() || purpose == Purpose::kRepair) co_return image;
   if ((image->header_.incompatible & Header::kDirty) != 0) {
     DOPPEL_CO_ASSIGN(const CheckResult repaired, co_await image->check(Repair::kAll));
     if (repaired.corruptions > 0)

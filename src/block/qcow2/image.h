@@ -27,6 +27,8 @@ namespace doppel::block::qcow2 {
 
 struct CheckResult;
 enum class Repair : std::uint8_t;
+/// What an image is opened for: to repair it, it is left as it is found.
+enum class Purpose : std::uint8_t { kUse, kRepair };
 
 /// Three locks, taken in this order:
 /// * gate_: requests share it from looking up to the end of their I/O; who moves or gives up clusters holds it alone.
@@ -37,10 +39,11 @@ class Image final : public Node {
   /// DATA, the external data file, where the header asks for one. The backing node, if the header names one, is given
   /// by set_backing() before the first request. An image marked corrupt opens for reading alone; a dirty one is
   /// repaired when it opens for writing.
-  static Task<Result<std::unique_ptr<Image>>> open(Context& context, NodePtr file, NodePtr data);
+  static Task<Result<std::unique_ptr<Image>>> open(Context& context, NodePtr file, NodePtr data,
+                                                   Purpose purpose = Purpose::kUse);
 
   void set_backing(NodePtr backing) { backing_ = std::move(backing); }
-  [[nodiscard]] Node* backing() const { return backing_.get(); }
+  [[nodiscard]] Node* backing() const override { return backing_.get(); }
   [[nodiscard]] const Header& header() const { return header_; }
   [[nodiscard]] Node& file() { return *file_; }
 
@@ -59,13 +62,15 @@ class Image final : public Node {
   /// A whole cluster, or what the last one has of it; nothing may be allocated there. Stored as it is if it does not
   /// become smaller.
   Task<Result<>> write_compressed(std::uint64_t offset, IoView from);
-  /// Allocates [OFFSET, OFFSET + LENGTH) without writing it, for new images and grown ones: it reads as zeroes.
-  Task<Result<>> preallocate(std::uint64_t offset, std::uint64_t length);
+  /// Allocates [OFFSET, OFFSET + LENGTH), which nobody has written yet, and with kFalloc and kFull also its space.
+  Task<Result<>> preallocate(std::uint64_t offset, std::uint64_t length, Preallocation how);
   /// Frees all that this image has allocated, so that the backing node shows through; snapshots keep theirs.
   Task<Result<>> make_empty();
   /// Rewrites the header's name of the backing file; what is allocated stays.
   Task<Result<>> change_backing(const std::string& file, const std::string& format);
 
+  /// Shows the disk as it was; for images that are open for reading alone.
+  Task<Result<>> view_snapshot(const std::string& wanted);
   Task<Result<>> create_snapshot(const std::string& name);
   /// By id or name.
   Task<Result<>> apply_snapshot(const std::string& wanted);
@@ -102,6 +107,7 @@ class Image final : public Node {
   [[nodiscard]] Node& data() const { return data_ ? *data_ : *file_; }
   [[nodiscard]] Result<> check_range(std::uint64_t offset, std::uint64_t length) const;
   [[nodiscard]] bool unwritable_place(std::uint64_t host, std::uint64_t length) const;
+  [[nodiscard]] Result<> check_old_place(std::uint64_t host, std::uint64_t length) const;
 
   Task<Result<Extent>> look_up(std::uint64_t offset, std::uint64_t length);
   [[nodiscard]] Extent extent_at(const Entry& entry, std::uint64_t offset) const;
@@ -133,6 +139,8 @@ class Image final : public Node {
   Task<Result<>> settle();
   [[nodiscard]] bool dirty() const { return mapping_.dirty() || refcounts_.dirty(); }
 
+  Task<Result<>> map_all(std::uint64_t offset, std::uint64_t length);
+  Task<Result<>> write_zero_data(std::uint64_t offset, std::uint64_t length);
   Task<Result<>> grow_l1(std::uint64_t entries);
   Task<Result<>> shrink(std::uint64_t size);
   Task<Result<>> add_references(const std::vector<std::uint64_t>& l1);
@@ -141,7 +149,6 @@ class Image final : public Node {
   Task<Result<>> set_copied_flags();
   Task<Result<>> set_copied_flags_of(Table& table);
   Task<Result<std::uint64_t>> write_l1_copy(const std::vector<std::uint64_t>& l1);
-  Task<Result<std::vector<std::uint64_t>>> read_l1(const Snapshot& snapshot);
   Task<Result<>> replace_snapshot_table(std::vector<Snapshot> snapshots);
   [[nodiscard]] Result<std::size_t> find_snapshot(const std::string& wanted) const;
 

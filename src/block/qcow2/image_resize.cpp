@@ -36,8 +36,7 @@ Task<Result<>> Image::resize(std::uint64_t new_size, Preallocation preallocation
   const std::uint64_t hide_end = std::min(new_size, std::max(backing_end, align_up(old_size, layout_.cluster_size())));
   if (hide_end > old_size) DOPPEL_CO_TRY(co_await write_zeroes(old_size, hide_end - old_size, Unmap::kMayUnmap));
   if (preallocation == Preallocation::kOff) co_return Result<>{};
-  DOPPEL_CO_TRY(co_await preallocate(old_size, new_size - old_size));
-  co_return Result<>{};
+  co_return co_await preallocate(old_size, new_size - old_size, preallocation);
 }
 
 /// With gate and metadata lock, and nothing dirty. The header names the new table when that is durable.
@@ -57,10 +56,10 @@ Task<Result<>> Image::grow_l1(std::uint64_t entries) {
 
 /// Into clusters of its own, which it gives; not yet durable.
 Task<Result<std::uint64_t>> Image::write_l1_copy(const std::vector<std::uint64_t>& l1) {
-  std::vector<std::byte> bytes(align_up(std::max<std::uint64_t>(l1.size(), 1) * 8, layout_.cluster_size()));
-  for (std::size_t i = 0; i < l1.size(); ++i) store_be(bytes.data() + i * 8, l1[i]);
-  DOPPEL_CO_ASSIGN(const std::uint64_t place, co_await refcounts_.allocate(layout_.clusters(bytes.size())));
-  DOPPEL_CO_TRY(co_await file_->write(place, std::span<const std::byte>(bytes)));
+  std::vector<std::uint64_t> padded = l1;
+  padded.resize(align_up(std::max<std::uint64_t>(l1.size(), 1), layout_.cluster_size() / 8));
+  DOPPEL_CO_ASSIGN(const std::uint64_t place, co_await refcounts_.allocate(layout_.clusters(padded.size() * 8)));
+  DOPPEL_CO_TRY(co_await write_numbers(*file_, place, padded));
   co_return place;
 }
 
@@ -93,7 +92,27 @@ Task<Result<>> Image::make_empty() {
   co_return co_await flush();
 }
 
-Task<Result<>> Image::preallocate(std::uint64_t offset, std::uint64_t length) {
+Task<Result<>> Image::preallocate(std::uint64_t offset, std::uint64_t length, Preallocation how) {
+  DOPPEL_CO_TRY(co_await map_all(offset, length));
+  if (how == Preallocation::kFalloc) co_return co_await data().resize(data().size(), Preallocation::kFalloc);
+  if (how == Preallocation::kFull) co_return co_await write_zero_data(offset, length);
+  co_return Result<>{};
+}
+
+Task<Result<>> Image::write_zero_data(std::uint64_t offset, std::uint64_t length) {
+  const std::vector<std::byte> zeroes(std::min<std::uint64_t>(length, kMiB));
+  while (length > 0) {
+    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(length, zeroes.size()));
+    const std::span<const std::byte> bytes(zeroes.data(), part);
+    DOPPEL_CO_TRY(co_await write(offset, bytes));
+    offset += part;
+    length -= part;
+  }
+  co_return Result<>{};
+}
+
+/// Gives each cluster a place that reads as zeroes.
+Task<Result<>> Image::map_all(std::uint64_t offset, std::uint64_t length) {
   const auto gate = co_await gate_.lock_shared();
   const std::uint64_t end = offset + length;
   while (offset < end) {

@@ -90,14 +90,6 @@ Task<Result<>> Image::set_copied_flags_of(Table& table) {
   co_return Result<>{};
 }
 
-Task<Result<std::vector<std::uint64_t>>> Image::read_l1(const Snapshot& snapshot) {
-  std::vector<std::byte> bytes(std::size_t{snapshot.l1_entries} * 8);
-  DOPPEL_CO_TRY(co_await file_->read(snapshot.l1_offset, std::span<std::byte>(bytes)));
-  std::vector<std::uint64_t> l1(snapshot.l1_entries);
-  for (std::size_t i = 0; i < l1.size(); ++i) l1[i] = load_be<std::uint64_t>(bytes.data() + i * 8);
-  co_return l1;
-}
-
 /// Commits everything else first; the header names the new table when that is durable.
 Task<Result<>> Image::replace_snapshot_table(std::vector<Snapshot> snapshots) {
   DOPPEL_CO_ASSIGN(const std::vector<std::byte> bytes, encode_snapshots(snapshots));
@@ -125,6 +117,17 @@ Result<std::size_t> Image::find_snapshot(const std::string& wanted) const {
   for (std::size_t i = 0; i < snapshots_.size(); ++i)
     if (snapshots_[i].info.name == wanted) return i;
   return fail(ErrorKind::kNotFound, "there is no snapshot '{}'", wanted);
+}
+
+Task<Result<>> Image::view_snapshot(const std::string& wanted) {
+  if (!read_only()) co_return fail(ErrorKind::kInternal, "only an image that is open for reading shows a snapshot");
+  const auto gate = co_await gate_.lock();
+  const auto guard = co_await metadata_.lock();
+  DOPPEL_CO_ASSIGN(const std::size_t index, find_snapshot(wanted));
+  DOPPEL_CO_ASSIGN(mapping_.l1(),
+                   co_await read_numbers(*file_, snapshots_[index].l1_offset, snapshots_[index].l1_entries));
+  header_.size = snapshots_[index].info.disk_size;
+  co_return Result<>{};
 }
 
 Task<Result<>> Image::create_snapshot(const std::string& name) {
@@ -164,7 +167,7 @@ Task<Result<>> Image::delete_snapshot(const std::string& wanted) {
   DOPPEL_CO_TRY(co_await commit());
   DOPPEL_CO_ASSIGN(const std::size_t index, find_snapshot(wanted));
   const Snapshot gone = snapshots_[index];
-  DOPPEL_CO_ASSIGN(const std::vector<std::uint64_t> l1, co_await read_l1(gone));
+  DOPPEL_CO_ASSIGN(const std::vector<std::uint64_t> l1, co_await read_numbers(*file_, gone.l1_offset, gone.l1_entries));
   std::vector<Snapshot> snapshots = snapshots_;
   snapshots.erase(snapshots.begin() + static_cast<std::ptrdiff_t>(index));
   DOPPEL_CO_TRY(co_await replace_snapshot_table(std::move(snapshots)));
@@ -184,7 +187,8 @@ Task<Result<>> Image::apply_snapshot(const std::string& wanted) {
   DOPPEL_CO_ASSIGN(const std::size_t index, find_snapshot(wanted));
   const Snapshot& snapshot = snapshots_[index];
   const std::vector<std::uint64_t> old_l1 = mapping_.l1();
-  DOPPEL_CO_ASSIGN(std::vector<std::uint64_t> l1, co_await read_l1(snapshot));
+  DOPPEL_CO_ASSIGN(std::vector<std::uint64_t> l1,
+                   co_await read_numbers(*file_, snapshot.l1_offset, snapshot.l1_entries));
   l1.resize(std::max<std::size_t>(l1.size(), layout_.l1_entries(snapshot.info.disk_size)));
   if (l1.size() * 8 > kMaxL1Bytes) co_return fail(ErrorKind::kCorrupt, "the snapshot's disk is too large");
   DOPPEL_CO_TRY(co_await add_references(l1));

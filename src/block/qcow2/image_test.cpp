@@ -246,7 +246,7 @@ TEST_P(RandomRequests, Resizing) {
 
 TEST_P(RandomRequests, Preallocating) {
   if (GetParam().backing) GTEST_SKIP() << "not over a backing file";
-  ASSERT_TRUE(run(image->preallocate(0, image->size())));
+  ASSERT_TRUE(run(image->preallocate(0, image->size(), Preallocation::kMetadata)));
   expect_model();
   const auto allocated = check().allocated_clusters;
   EXPECT_EQ(allocated, image->header().layout().clusters(image->size()));
@@ -254,6 +254,52 @@ TEST_P(RandomRequests, Preallocating) {
   EXPECT_EQ(check().allocated_clusters, allocated);
   close();
   expect_qemu_agrees();
+}
+
+TEST(Image, AGuestCannotWriteWhereAHostileEntryPoints) {
+  struct Place {
+    std::uint64_t host;
+    std::string complaint;
+  };
+  const Place places[] = {{65536, "lies over the image's own tables"},      // the refcount table
+                          {3 * 65536, "lies over the image's own tables"},  // the L1 table
+                          {std::uint64_t{1} << 50, "lies behind the end of the file"}};
+  for (const auto& [host, complaint] : places) {
+    Qcow2Rig rig;
+    rig.create({.size = 1 << 20});
+    ASSERT_TRUE(rig.write(*rig.image, 0, filled(512, 7)));
+    rig.close();
+    Bytes contents = rig.file->contents();
+    const auto l2 = static_cast<std::size_t>(load_be<std::uint64_t>(contents.data() + 3 * 65536) & kOffsetMask);
+    store_be<std::uint64_t>(contents.data() + l2, host | kCopiedFlag);
+    rig.image.reset();
+    rig.open(std::make_unique<MemoryNode>(contents));
+    const auto written = rig.write(*rig.image, 0, filled(512, 8));
+    ASSERT_FALSE(written);
+    EXPECT_EQ(written.error().kind(), ErrorKind::kCorrupt);
+    EXPECT_THAT(written.error().message(), testing::HasSubstr(complaint));
+  }
+}
+
+TEST(Image, CheckingTablesThatAllAreOneTakesNoTime) {
+  Qcow2Rig rig;
+  rig.create({.size = std::uint64_t{1} << 46, .cluster_size = 2 * kMiB});
+  ASSERT_TRUE(rig.write(*rig.image, 0, filled(512, 7)));
+  rig.close();
+  Bytes contents = rig.file->contents();
+  const std::size_t table = 2 * kMiB;
+  const std::size_t l1 = static_cast<std::size_t>(load_be<std::uint64_t>(contents.data() + 40));
+  for (std::size_t i = 1; i < 128; ++i)
+    std::copy_n(contents.begin() + static_cast<std::ptrdiff_t>(l1), 8,
+                contents.begin() + static_cast<std::ptrdiff_t>(l1 + i * 8));
+  for (std::size_t i = 1; i < 2 * kMiB / 8; ++i)
+    std::copy_n(contents.begin() + static_cast<std::ptrdiff_t>(table), 8,
+                contents.begin() + static_cast<std::ptrdiff_t>(table + i * 8));
+  rig.image.reset();
+  rig.open(std::make_unique<MemoryNode>(contents));
+  EXPECT_GT(rig.check().corruptions, 100'000U);
+  const auto full = rig.run(rig.image->resize(std::uint64_t{1} << 47, Preallocation::kOff));
+  EXPECT_TRUE(full || full.error().kind() == ErrorKind::kCorrupt);
 }
 
 TEST(Image, RepairsLeaksAndWrongCounts) {

@@ -28,8 +28,7 @@ Task<Result<>> Image::write_any(std::uint64_t offset, IoView from) {
     DOPPEL_CO_ASSIGN(const Extent extent, co_await look_up(offset + done, from.size() - done));
     const auto length = static_cast<std::size_t>(extent.length);
     if (extent.in_place) {
-      if (unwritable_place(extent.host, length))
-        co_return fail(ErrorKind::kCorrupt, "guest data at offset {:#x} lies over the image's own tables", extent.host);
+      DOPPEL_CO_TRY(check_old_place(extent.host, length));
       DOPPEL_CO_TRY(co_await data().write(extent.host, from.slice(done, length)));
       done += length;
     } else {
@@ -50,6 +49,15 @@ bool Image::unwritable_place(std::uint64_t host, std::uint64_t length) const {
          overlap(host, length, header_.refcount_table_offset,
                  header_.refcount_table_clusters * layout_.cluster_size()) ||
          overlap(host, length, header_.snapshots_offset, snapshot_table_bytes_);
+}
+
+/// What an entry of the image says of its place is not taken on trust: neither tables nor a file of exabytes.
+Result<> Image::check_old_place(std::uint64_t host, std::uint64_t length) const {
+  if (unwritable_place(host, length))
+    return fail(ErrorKind::kCorrupt, "guest data at offset {:#x} lies over the image's own tables", host);
+  if (!data_ && host + length > align_up(file_->size(), layout_.cluster_size()))
+    return fail(ErrorKind::kCorrupt, "guest data at offset {:#x} lies behind the end of the file", host);
+  return {};
 }
 
 /// How much was written: none if somebody else has made the clusters writable in place meanwhile.
@@ -86,8 +94,7 @@ Result<Image::Allocation> Image::reuse_host(const Table& table, std::uint64_t of
     if (next.kind == Kind::kData) break;
     end += next.length;
   }
-  if (unwritable_place(*entry.host, layout_.cluster_size()))
-    return fail(ErrorKind::kCorrupt, "guest data at offset {:#x} lies over the image's own tables", *entry.host);
+  DOPPEL_TRY(check_old_place(*entry.host, layout_.cluster_size()));
   return Allocation{.guest = guest,
                     .host = *entry.host,
                     .clusters = 1,

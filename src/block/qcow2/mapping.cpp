@@ -19,10 +19,7 @@ Mapping::Mapping(Node& file, const Header& header, Refcounts& refcounts, std::ve
       tables_(file, layout_.cluster_size(), kCacheBytes) {}
 
 Task<Result<>> Mapping::load() {
-  std::vector<std::byte> bytes(std::size_t{header_.l1_entries} * 8);
-  DOPPEL_CO_TRY(co_await file_.read(header_.l1_offset, std::span<std::byte>(bytes)));
-  l1_.resize(header_.l1_entries);
-  for (std::size_t i = 0; i < l1_.size(); ++i) l1_[i] = load_be<std::uint64_t>(bytes.data() + i * 8);
+  DOPPEL_CO_ASSIGN(l1_, co_await read_numbers(file_, header_.l1_offset, header_.l1_entries));
   dirty_begin_ = dirty_end_ = 0;
   co_return Result<>{};
 }
@@ -67,9 +64,8 @@ void Mapping::mark_l1_dirty() {
 Task<Result<>> Mapping::write_all() {
   DOPPEL_CO_TRY(co_await tables_.write_all());
   if (dirty_begin_ >= dirty_end_) co_return Result<>{};
-  std::vector<std::byte> bytes((dirty_end_ - dirty_begin_) * 8);
-  for (std::size_t i = dirty_begin_; i < dirty_end_; ++i) store_be(bytes.data() + (i - dirty_begin_) * 8, l1_[i]);
-  DOPPEL_CO_TRY(co_await file_.write(header_.l1_offset + dirty_begin_ * 8, std::span<const std::byte>(bytes)));
+  const std::span<const std::uint64_t> changed(l1_.data() + dirty_begin_, dirty_end_ - dirty_begin_);
+  DOPPEL_CO_TRY(co_await write_numbers(file_, header_.l1_offset + dirty_begin_ * 8, changed));
   dirty_begin_ = dirty_end_ = 0;
   co_return Result<>{};
 }

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kCacheBytes = 4 * kMiB;
 constexpr std::uint64_t kEntryMask = ~low_mask(9);
+/// What may be allocated and not yet written, behind the end of the file.
+constexpr std::uint64_t kMaxClustersAhead = std::uint64_t{1} << 22;
 
 }  // namespace
 
@@ -48,10 +50,12 @@ Refcounts::Refcounts(Node& file, Header& header)
     : file_(file), header_(header), layout_(header.layout()), blocks_(file, layout_.cluster_size(), kCacheBytes) {}
 
 Task<Result<>> Refcounts::load() {
-  std::vector<std::byte> bytes(header_.refcount_table_clusters * layout_.cluster_size());
-  DOPPEL_CO_TRY(co_await file_.read(header_.refcount_table_offset, std::span<std::byte>(bytes)));
-  table_.resize(bytes.size() / 8);
-  for (std::size_t i = 0; i < table_.size(); ++i) table_[i] = load_be<std::uint64_t>(bytes.data() + i * 8) & kEntryMask;
+  const std::uint64_t entries = header_.refcount_table_clusters * layout_.cluster_size() / 8;
+  DOPPEL_CO_ASSIGN(table_, co_await read_numbers(file_, header_.refcount_table_offset, entries));
+  for (std::uint64_t& entry : table_) entry &= kEntryMask;
+  blocks_.clear();
+  dirty_begin_ = dirty_end_ = 0;
+  hint_ = 1;
   co_return Result<>{};
 }
 
@@ -119,6 +123,8 @@ Task<Result<Refcounts::Run>> Refcounts::find_run(std::uint64_t least, std::uint6
   while (end - begin < most) {
     if (end >= kMaxHostOffset >> layout_.cluster_bits)
       co_return fail(ErrorKind::kNoSpace, "the image has no room left");
+    if (end > layout_.clusters(file_.size()) + kMaxClustersAhead)
+      co_return fail(ErrorKind::kCorrupt, "the refcounts say that far more clusters are in use than the file has");
     const std::uint64_t index = end / per_block;
     if (index >= table_.size()) {
       if (end - begin >= least) break;
@@ -192,9 +198,8 @@ Task<Result<>> Refcounts::write_table() {
   if (!table_dirty() && !moved()) co_return Result<>{};
   const std::uint64_t begin = moved() ? 0 : dirty_begin_;
   const std::uint64_t end = moved() ? table_.size() : dirty_end_;
-  std::vector<std::byte> bytes((end - begin) * 8);
-  for (std::uint64_t i = begin; i < end; ++i) store_be(bytes.data() + (i - begin) * 8, table_[i]);
-  DOPPEL_CO_TRY(co_await file_.write(header_.refcount_table_offset + begin * 8, std::span<const std::byte>(bytes)));
+  const std::span<const std::uint64_t> changed(table_.data() + begin, end - begin);
+  DOPPEL_CO_TRY(co_await write_numbers(file_, header_.refcount_table_offset + begin * 8, changed));
   DOPPEL_CO_TRY(co_await file_.flush());
   dirty_begin_ = dirty_end_ = 0;
   if (!moved()) co_return Result<>{};

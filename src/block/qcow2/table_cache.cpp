@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/endian.h"
+
 namespace doppel::block::qcow2 {
 
 namespace {
@@ -10,6 +12,19 @@ constexpr std::size_t kMinTables = 4;
 constexpr std::size_t kMaxTables = 1024;  // make_room() looks at all of them
 
 }  // namespace
+
+Task<Result<std::vector<std::uint64_t>>> read_numbers(Node& file, std::uint64_t offset, std::uint64_t entries) {
+  std::vector<std::uint64_t> numbers(entries);  // converted in place: an L1 table may have 32 MiB
+  DOPPEL_CO_TRY(co_await file.read(offset, std::as_writable_bytes(std::span<std::uint64_t>(numbers))));
+  for (std::uint64_t& number : numbers) number = to_big(number);
+  co_return numbers;
+}
+
+Task<Result<>> write_numbers(Node& file, std::uint64_t offset, std::span<const std::uint64_t> numbers) {
+  std::vector<std::uint64_t> bytes(numbers.begin(), numbers.end());
+  for (std::uint64_t& number : bytes) number = to_big(number);
+  co_return co_await file.write(offset, std::as_bytes(std::span<const std::uint64_t>(bytes)));
+}
 
 TableCache::TableCache(Node& file, std::size_t table_size, std::size_t budget_bytes)
     : file_(file),

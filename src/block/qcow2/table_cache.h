@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct Table {
   std::uint64_t last_use = 0;
 };
 using TablePtr = std::shared_ptr<Table>;
+
+/// ENTRIES big-endian numbers at OFFSET of FILE, and back; for tables that are kept as a whole.
+Task<Result<std::vector<std::uint64_t>>> read_numbers(Node& file, std::uint64_t offset, std::uint64_t entries);
+Task<Result<>> write_numbers(Node& file, std::uint64_t offset, std::span<const std::uint64_t> numbers);
 
 /// Whoever holds the image's metadata lock may call; a TablePtr is good until that is let go.
 class TableCache {

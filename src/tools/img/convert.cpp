@@ -1,0 +1,141 @@
+// convert: copies disks into another image, of any format.
+#include <fmt/core.h>
+
+#include "base/text.h"
+#include "block/image/create_image.h"
+#include "tools/img/command.h"
+#include "tools/img/copy.h"
+#include "tools/img/progress.h"
+
+namespace doppel::img {
+namespace {
+
+constexpr OptionRow kOptions[] = {
+    {'f', "", true},
+    {'O', "", true},
+    {'o', "", true},
+    {'B', "", true},
+    {'F', "", true},
+    {'l', "", true},
+    {'m', "", true},
+    {'S', "", true},
+    {'t', "", true},
+    {'T', "", true},
+    {'c', "", false},
+    {'n', "", false},
+    {'p', "", false},
+    {'q', "", false},
+    {'W', "", false},
+    {'U', "force-share", false},
+    {0, "target-is-zero", false},
+};
+constexpr std::uint64_t kMaxWorkers = 16;
+
+struct Sources {
+  std::vector<OpenImage> images;
+  std::uint64_t size = 0;
+};
+
+/// "NAME", or "snapshot.id=ID" or "snapshot.name=NAME".
+std::string snapshot_name(std::string text) {
+  for (const std::string_view prefix : {"snapshot.id=", "snapshot.name="})
+    if (text.starts_with(prefix)) return text.substr(prefix.size());
+  return text;
+}
+
+Result<Sources> open_sources(Session& session, const Arguments& arguments) {
+  Sources sources;
+  const auto& names = arguments.rest();
+  for (std::size_t i = 0; i + 1 < names.size(); ++i) {
+    DOPPEL_ASSIGN(const block::ImageOptions options, image_options(arguments, names[i], false, "T"));
+    DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
+    if (const auto snapshot = arguments.value("l")) {
+      if (image.qcow2() == nullptr) return fail(ErrorKind::kInvalidArgument, "'{}' has no snapshots", names[i]);
+      DOPPEL_TRY(session.run(image.qcow2()->view_snapshot(snapshot_name(*snapshot))));
+    }
+    sources.size += image.node().size();
+    sources.images.push_back(std::move(image));
+  }
+  return sources;
+}
+
+/// -o, -B and -F, for a disk of SIZE bytes.
+Result<block::CreateImage> creation(const Arguments& arguments, std::uint64_t size) {
+  block::CreateImage request{
+      .filename = arguments.rest().back(), .format = arguments.value_or("O", "raw"), .size = size};
+  for (const std::string& text : arguments.values("o")) {
+    DOPPEL_ASSIGN(const auto options, block::parse_options(text));
+    for (const auto& [name, value] : options) request.options[name] = value;
+  }
+  if (const auto backing = arguments.value("B")) request.options["backing_file"] = *backing;
+  if (const auto format = arguments.value("F")) request.options["backing_fmt"] = *format;
+  return request;
+}
+
+/// The image to write to; made anew, unless -n says that it is there.
+Result<OpenImage> open_target(Session& session, const Arguments& arguments, std::uint64_t size) {
+  const std::string& filename = arguments.rest().back();
+  if (!arguments.has("n")) {
+    DOPPEL_ASSIGN(const block::CreateImage request, creation(arguments, size));
+    if (auto made = session.run(block::create_image(session.context(), request)); !made)
+      return std::unexpected(std::move(made).error().wrap(fmt::format("'{}'", filename)));
+  }
+  DOPPEL_ASSIGN(block::ImageOptions options, image_options(arguments, filename, true, "t", "unsafe"));
+  options.format = arguments.value_or("O", "raw");
+  DOPPEL_ASSIGN(OpenImage target, OpenImage::open(session, options));
+  if (target.node().size() < size)
+    return fail(ErrorKind::kInvalidArgument, "'{}' has {} bytes, fewer than the {} to be copied", filename,
+                target.node().size(), size);
+  return target;
+}
+
+Result<CopyOptions> copy_options(const Arguments& arguments, OpenImage& target) {
+  CopyOptions options{.in_order = !arguments.has("W")};
+  DOPPEL_ASSIGN(const std::uint64_t workers, parse_number(arguments.value_or("m", "8")));
+  if (workers < 1 || workers > kMaxWorkers)
+    return fail(ErrorKind::kInvalidArgument, "-m takes a number of coroutines from 1 to {}", kMaxWorkers);
+  options.workers = static_cast<unsigned>(workers);
+  DOPPEL_ASSIGN(options.sparse, parse_size(arguments.value_or("S", "4k")));
+  const block::NodeInfo info = target.node().info();
+  const bool fresh = !arguments.has("n") && info.backing_file.empty();
+  options.target_is_zero = fresh || arguments.has("target-is-zero");
+  if (arguments.has("c")) {
+    if (target.qcow2() == nullptr) return fail(ErrorKind::kUnsupported, "format {} has no compression", info.format);
+    options.compress = target.qcow2();
+    options.piece = info.cluster_size;
+  }
+  return options;
+}
+
+Result<int> run(Session& session, const Arguments& arguments) {
+  if (arguments.rest().size() < 2)
+    return fail(ErrorKind::kInvalidArgument, "expecting source file names and a target file name");
+  DOPPEL_ASSIGN(const Sources sources, open_sources(session, arguments));
+  if (arguments.has("c") && sources.images.size() > 1)
+    return fail(ErrorKind::kUnsupported, "-c takes one source image");
+  DOPPEL_ASSIGN(OpenImage target, open_target(session, arguments, sources.size));
+  DOPPEL_ASSIGN(CopyOptions options, copy_options(arguments, target));
+  // What the new image's backing file has, the copy need not have: it is told apart by contents, not by name.
+  if (target.node().backing() != nullptr) options.target_is_zero = false;
+  {
+    Progress progress(arguments.has("p") && !arguments.has("q"), sources.size);
+    std::uint64_t offset = 0;
+    for (const OpenImage& source : sources.images) {
+      options.progress = [&](std::uint64_t done) { progress.show(offset + done); };
+      DOPPEL_TRY(session.run(copy_disk(source.node(), target.node(), offset, options)));
+      offset += source.node().size();
+    }
+  }
+  DOPPEL_TRY(target.close());
+  return 0;
+}
+
+}  // namespace
+
+const Command kConvert{
+    "convert",
+    "[-f FMT] [-O FMT] [-o OPTIONS] [-B BACKING -F FMT] [-c] [-n] [-p] [-q] [-W] [-m N] [-l SNAPSHOT]\n"
+    "          [-S SPARSE] [-t CACHE] [-T CACHE] [-U] [--target-is-zero] FILE... TARGET",
+    kOptions, run};
+
+}  // namespace doppel::img

@@ -1,0 +1,17 @@
+// Texts that several commands print as qemu-img does.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "block/node.h"
+
+namespace doppel::img {
+
+/// "1.5 MiB": three digits.
+std::string short_size(std::uint64_t bytes);
+/// A table with a head and a line for each.
+std::string snapshot_list(const std::vector<block::SnapshotInfo>& snapshots);
+
+}  // namespace doppel::img

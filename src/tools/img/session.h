@@ -1,0 +1,67 @@
+// What every command works with: a loop for the block layer, and images that are closed behind it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "block/context.h"
+#include "block/image/open_image.h"
+#include "block/qcow2/image.h"
+#include "tools/img/arguments.h"
+
+namespace doppel::img {
+
+class Session {
+ public:
+  template <class T>
+  T run(block::Task<T> task) {
+    return block::run_to_end(loop_, std::move(task));
+  }
+  [[nodiscard]] block::Context& context() { return context_; }
+
+ private:
+  event::Loop loop_;
+  block::Context context_{loop_};
+};
+
+/// An image that is open. close() tells whether all is safe; without it, as after an error, it is closed all the same.
+class OpenImage {
+ public:
+  static Result<OpenImage> open(Session& session, const block::ImageOptions& options) {
+    DOPPEL_ASSIGN(block::NodePtr node, session.run(block::open_image(session.context(), options)));
+    return OpenImage(session, std::move(node), options.filename);
+  }
+
+  OpenImage(OpenImage&&) = default;
+  OpenImage& operator=(OpenImage&&) = delete;
+  ~OpenImage() {
+    if (node_) (void)session_->run(node_->close());
+  }
+  Result<> close() {
+    const block::NodePtr node = std::exchange(node_, nullptr);
+    return session_->run(node->close());
+  }
+
+  [[nodiscard]] block::Node& node() const { return *node_; }
+  [[nodiscard]] const std::string& filename() const { return filename_; }
+  /// Null if it is of another format.
+  [[nodiscard]] block::qcow2::Image* qcow2() const { return dynamic_cast<block::qcow2::Image*>(node_.get()); }
+
+ private:
+  OpenImage(Session& session, block::NodePtr node, std::string filename)
+      : session_(&session), node_(std::move(node)), filename_(std::move(filename)) {}
+
+  Session* session_;
+  block::NodePtr node_;
+  std::string filename_;
+};
+
+/// Open options that most commands have: -f, -U, and the cache mode in option CACHE.
+Result<block::ImageOptions> image_options(const Arguments& arguments, const std::string& filename, bool writable,
+                                          std::string_view cache = "t", std::string_view default_cache = "writeback");
+
+/// The one file name that is expected; WHAT names it in the error.
+Result<std::string> only_filename(const Arguments& arguments, std::string_view what = "image file name");
+
+}  // namespace doppel::img
