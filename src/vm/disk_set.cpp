@@ -12,7 +12,7 @@ namespace {
 /// What to do about an image that cannot be opened; empty if the error says it all.
 std::string_view advice(const Error& error, const DriveConfig& config) {
   switch (error.kind()) {
-    case ErrorKind::kNotFound: return config.read_only ? "" : "; 'qemu-img create -f raw FILE SIZE' makes one";
+    case ErrorKind::kNotFound: return config.read_only ? "" : "; 'doppel-img create FILE SIZE' makes one";
     case ErrorKind::kPermissionDenied:
       return config.read_only ? "" : "; to read it only, add readonly=on to its -drive";
     default: return "";

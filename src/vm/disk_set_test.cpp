@@ -34,7 +34,7 @@ TEST_F(DiskSetTest, OpensAndHandsOutEachDiskOnce) {
 
 TEST_F(DiskSetTest, ErrorsNameTheDriveAndAdvise) {
   EXPECT_EQ(disks.open({.id = "a", .file = "/does/not/exist"}).error().describe(),
-            "drive 'a': cannot open '/does/not/exist': No such file or directory; 'qemu-img create -f raw FILE SIZE' "
+            "drive 'a': cannot open '/does/not/exist': No such file or directory; 'doppel-img create FILE SIZE' "
             "makes one");
   EXPECT_NE(disks.open({.id = "a", .file = path, .format = "rwa"}).error().describe().find("did you mean 'raw'?"),
             std::string::npos);

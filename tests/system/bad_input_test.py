@@ -185,7 +185,7 @@ CASES = [
     ("unknown global property", "-global PIIX4_PM.disable_s5=1", "did you mean 'disable_s3'?"),
     ("network", "-netdev user,id=n", "-nic none"),
     # Disks
-    ("missing disk", "-hda {missing}", "'qemu-img create -f raw FILE SIZE' makes one"),
+    ("missing disk", "-hda {missing}", "'doppel-img create FILE SIZE' makes one"),
     ("missing disk without an option", "{missing}", "cannot open '{missing}': No such file or directory"),
     ("missing CD-ROM", "-cdrom {missing}", "cannot open '{missing}'"),
     ("directory as disk", "-hda {dir}", "'{dir}'"),

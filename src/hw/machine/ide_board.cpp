@@ -54,8 +54,7 @@ Result<> IdeBoard::add_disk(AtaDriveConfig config, const IdePlace& place) {
   DOPPEL_ASSIGN(block::Disk * disk, parts_.find_disk(place.drive));
   if (disk->size() == 0)
     return fail(ErrorKind::kInvalidArgument,
-                "the image of drive '{}' is empty; give it a size, as 'qemu-img create -f raw FILE SIZE' does",
-                place.drive);
+                "the image of drive '{}' is empty; give it a size, as 'doppel-img create FILE SIZE' does", place.drive);
   if (config.serial.empty()) config.serial = default_serial(slot.channel, slot.unit);
   const IdeGeometry geometry = default_geometry(disk->size() / ata::kSectorSize);
   DOPPEL_TRY(controller_.channel(slot.channel).add_disk(slot.unit, *disk, std::move(config)));

@@ -82,7 +82,7 @@ TEST_F(IdeBoardTest, Errors) {
             "a disk needs an image; write drive=ID and '-drive if=none,id=ID,file=FILE'");
   EXPECT_EQ(error_of(*machine, "ide-hd", {{"drive", "other"}}), "there is no drive 'other'");
   EXPECT_EQ(error_of(*machine, "ide-hd", {{"drive", "empty"}}),
-            "the image of drive 'empty' is empty; give it a size, as 'qemu-img create -f raw FILE SIZE' does");
+            "the image of drive 'empty' is empty; give it a size, as 'doppel-img create FILE SIZE' does");
   EXPECT_EQ(error_of(*machine, "ide-cd", {{"bus", "ide.5"}}),
             "there is no IDE bus 'ide.5'; write bus=ide.0 or bus=ide.1");
   ASSERT_EQ(error_of(*machine, "ide-cd", {{"bus", "ide.1"}, {"unit", "1"}}), "");
