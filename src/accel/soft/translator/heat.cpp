@@ -25,6 +25,7 @@ void Translator::sample(Translation& translation) {
   constexpr unsigned kMostHeated = 4;
   ++samples_;
   regions_.note_use(translation.entry);
+  if (cpu_.tlb.sites().are_taken()) return cool();
   std::vector<Translation*> found{&translation};
   const auto note = [&](Translation* other) {
     const bool wanted = other != nullptr && found.size() < kMost && std::ranges::find(found, other) == found.end();
@@ -45,7 +46,6 @@ void Translator::sample(Translation& translation) {
 bool Translator::heat(Translation& translation) {
   Owned& owned = translations_of(translation.block());
   if (owned.is_hot) return false;
-  if (cpu_.tlb.sites().are_taken()) cool();
   owned.is_hot = true;
   ++owned.revision;
   ++statistics_.heated;
@@ -58,14 +58,16 @@ void Translator::cool() {
   constexpr std::uint64_t kLeast = 256;  // samples: about a second
   if (samples_ - cooled_ < kLeast) return;
   cooled_ = samples_;
-  for (const auto& translation : translations_) {
-    if (translation == nullptr) continue;
+  ++statistics_.cooled;
+  std::vector<Translation*> hot;
+  for (const auto& translation : translations_)
+    if (translation != nullptr && !translation->sites.empty()) hot.push_back(translation.get());
+  for (Translation* translation : hot) {
     Owned& owned = translations_of(translation->block());
-    if (!owned.is_hot) continue;
     owned.is_hot = false;
     ++owned.revision;
-    detach(*translation);
   }
+  evict(hot);
 }
 
 /// PLAN_, which is about to be made for OWNED, is told which of its instructions have sites.

@@ -146,12 +146,13 @@ void Translator::make_room() {
   if (page_numbers_.size() >= kMostPages) flush();
   if (regions_.has_room()) return;
   ++statistics_.evictions;
-  evict(regions_.advance());
+  const std::vector<Translation*> there = regions_.advance();
+  statistics_.evicted += there.size();
+  evict(there);
 }
 
+/// None of TRANSLATIONS is at work.
 void Translator::evict(const std::vector<Translation*>& translations) {
-  if (translations.empty()) return;
-  statistics_.evicted += translations.size();
   for (Translation* translation : translations) {
     std::erase(translations_of(translation->block()).list, Owned::Placed(*translation));
     discard(*translation);

@@ -94,7 +94,8 @@ std::string describe(const TranslatorStatistics& s) {
   row("host bytes, cold", s.cold_bytes, "ways out, away from the rest");
   row("detached", s.detached, "their page changed");
   row("hot", s.heated,
-      fmt::format("made anew, their lookups with sites of their own, {} of which missed too often", s.poor_sites));
+      fmt::format("made anew with sites of their own for lookups, {} of which missed too often; all cooled {} times",
+                  s.poor_sites, s.cooled));
   row("evicted", s.evicted, fmt::format("{} times a region's, the memory being full", s.evictions));
   text += "Entries by the run loop, and exits:\n";
   row("entries", s.entries);

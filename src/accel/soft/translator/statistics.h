@@ -45,6 +45,7 @@ struct TranslatorStatistics {
   std::uint64_t detached = 0;     // translations whose page changed
   std::uint64_t heated = 0;       // translations that were made anew with sites in the TLB
   std::uint64_t poor_sites = 0;   // that missed too often and were given up
+  std::uint64_t cooled = 0;       // how often all that was hot gave its sites back, there being no more
   /// Exits for untranslated instructions, by ZydisMnemonic.
   std::array<std::uint64_t, ZYDIS_MNEMONIC_MAX_VALUE + 1> interpreted_mnemonic{};
 
