@@ -161,6 +161,19 @@ class Pair:
             results.append(base)
         run(self.tool, "compare", *results)
 
+    def dd(self):
+        """The whole, a part, nothing; the outputs of both tools must be the same."""
+        words = self.chance.choice([[], [f"bs={self.chance.choice(['1000', '4k', '300k'])}", f"count={self.chance.randrange(30)}",
+                                         f"skip={self.chance.randrange(20)}"]])
+        outputs = [os.path.join(self.directory, name) for name in ("dd.ours", "dd.theirs")]
+        for tool, output in zip((self.tool, "qemu-img"), outputs):
+            run(tool, "dd", "-O", self.chance.choice(["raw", "qcow2"]), *words, f"if={self.ours}", f"of={output}")
+        sizes = [json.loads(run("qemu-img", "info", "--output=json", output))["virtual-size"] for output in outputs]
+        expect_equal("dd's sizes", *sizes)
+        run("qemu-img", "compare", *outputs)
+        for output in outputs:
+            os.remove(output)
+
     def verify(self):
         run("qemu-img", "check", self.ours)
         run(self.tool, "check", self.theirs)
@@ -194,7 +207,7 @@ def random_history(tool, seed, steps):
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="doppel-img-") as directory:
         pair = Pair(tool, chance, directory)
-        actions = [pair.write] * 4 + [pair.snapshot, pair.apply, pair.delete, pair.resize, pair.convert, pair.rebase, pair.commit]
+        actions = [pair.write] * 4 + [pair.snapshot, pair.apply, pair.delete, pair.resize, pair.convert, pair.rebase, pair.commit, pair.dd]
         log = []
         try:
             for _ in range(steps):
@@ -225,6 +238,9 @@ def exit_statuses(tool):
             run(program, "create", "-f", "qcow2", "-b", "a.raw", "b.qcow2", status=1)
             run(program, "create", "-f", "qcow2", "-o", "cluster_size=3000", "b.qcow2", "1M", status=1)
             run(program, "snapshot", "-d", "missing", "a.qcow2", status=1)
+            for operands in (["if=a.raw"], ["of=b.raw"], ["if=a.raw", "of=b.raw", "bs=0"], ["if=a.raw", "of=b.raw", "count=x"],
+                             ["if=a.raw", "of=b.raw", "to=1"], ["if=missing", "of=b.raw"]):
+                run(program, "dd", *operands, status=1)
             with open("a.qcow2", "r+b") as image:  # a leak, then a cluster in use that is counted as free
                 image.truncate(11 * 65536)
                 image.seek(2 * 65536 + 2 * 10)

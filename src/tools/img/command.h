@@ -22,6 +22,7 @@ extern const Command kCommit;
 extern const Command kCompare;
 extern const Command kConvert;
 extern const Command kCreate;
+extern const Command kDd;
 extern const Command kInfo;
 extern const Command kMap;
 extern const Command kMeasure;
