@@ -17,6 +17,7 @@ struct Command {
   Result<int> (*run)(Session& session, const Arguments& arguments);
 };
 
+extern const Command kBench;
 extern const Command kCheck;
 extern const Command kCommit;
 extern const Command kCompare;

@@ -10,10 +10,10 @@
 namespace doppel::img {
 namespace {
 
-const Command* const kCommands[] = {&kCheck, &kCommit, &kCompare, &kConvert, &kCreate, &kDd,
-                                    &kInfo,  &kMap,    &kMeasure, &kRebase,  &kResize, &kSnapshot};
+const Command* const kCommands[] = {&kBench, &kCheck, &kCommit,  &kCompare, &kConvert, &kCreate,  &kDd,
+                                    &kInfo,  &kMap,   &kMeasure, &kRebase,  &kResize,  &kSnapshot};
 // What qemu-img has besides.
-constexpr std::string_view kAbsent[] = {"amend", "bench", "bitmap"};
+constexpr std::string_view kAbsent[] = {"amend", "bitmap"};
 
 int wrong(std::string_view text) {
   fmt::print(stderr, "doppel-img: {}\nTry 'doppel-img --help' for more information\n", text);
