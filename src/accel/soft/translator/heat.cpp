@@ -74,8 +74,7 @@ void Translator::cool() {
 void Translator::plan_sites(const Owned& owned) {
   if (!owned.is_hot && !options_.all_hot) return;
   const std::uint64_t begin = plan_.instructions.front().rip;
-  for (PlannedInstruction& planned : plan_.instructions)
-    planned.has_site = std::ranges::find(owned.poor_sites, planned.rip - begin) == owned.poor_sites.end();
+  for (PlannedInstruction& planned : plan_.instructions) planned.has_site = !owned.is_poor_site(planned.rip - begin);
 }
 
 /// Sites of TRANSLATION, which was just made, learn where its code goes on.
@@ -105,7 +104,7 @@ void Translator::judge_sites(Translation& translation) {
     budget = kMissesToJudge;
     if (misses * kLeastHits <= asked) continue;
     const std::uint64_t offset = translation.rip(site.instruction) - translation.key.linear;
-    if (std::ranges::find(owned.poor_sites, offset) == owned.poor_sites.end()) owned.poor_sites.push_back(offset);
+    if (!owned.is_poor_site(offset)) owned.poor_sites.push_back(offset);
   }
   if (owned.poor_sites.size() == poor) return;
   statistics_.poor_sites += owned.poor_sites.size() - poor;

@@ -1,6 +1,8 @@
 // The translations of one decoded block.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -42,6 +44,10 @@ class Translator::Owned final : public BlockTranslations {
   bool is_hot = false;
   std::vector<std::uint64_t> poor_sites;  // instructions that are better off without, by distance from the first
   unsigned revision = 0;                  // of how the block is translated
+
+  [[nodiscard]] bool is_poor_site(std::uint64_t distance) const {
+    return std::ranges::find(poor_sites, distance) != poor_sites.end();
+  }
 
   /// Counts how often the block was to run at LINEAR, where it has no translation yet, up to LIMIT. Shared code is met
   /// at one address after the other, by processes that may soon be gone.

@@ -210,6 +210,7 @@ void Translator::enter(std::uint32_t position) {
     const bool goes_on = number + 1 < translation.instructions.size() || translation.falls_through;
     const std::uint64_t rip = translation.rip(number);
     const std::uint32_t changes = cpu_.tlb.changes();
+    judge_sites(translation);
     // In lockstep the TLB knows the page already, if it is to be known.
     if (place.member.leads && verifier_ == nullptr) {
       if (look_up_group(instruction, place, rip)) {
@@ -219,7 +220,6 @@ void Translator::enter(std::uint32_t position) {
       }
       note_failed_lookup(translation);
     }
-    judge_sites(translation);
     interpret(instruction, rip);
     // Handlers look nothing up in the code cache, so the translation is still there. But what it had looked up in the
     // TLB may not be.
