@@ -65,8 +65,13 @@ Error Error::wrap(std::string context) && {
   return outer;
 }
 
+/// Names in it may come from a hostile image or guest: what a terminal would obey, and line ends, become question
+/// marks.
 std::string Error::describe() const {
-  return cause_ ? message_ + ": " + cause_->describe() : message_;
+  std::string text = cause_ ? message_ + ": " + cause_->describe() : message_;
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  return text;
 }
 
 int last_errno() {

@@ -45,7 +45,7 @@ class [[nodiscard]] Error {
   [[nodiscard]] const std::string& message() const { return message_; }
   [[nodiscard]] const Error* cause() const { return cause_.get(); }
 
-  /// "outer: inner: innermost", on one line.
+  /// "outer: inner: innermost", on one line, without control characters.
   [[nodiscard]] std::string describe() const;
 
  private:

@@ -38,6 +38,11 @@ TEST(Error, WrappingKeepsTheKindAndTheChain) {
   EXPECT_EQ(outer.cause()->cause()->cause(), nullptr);
 }
 
+TEST(Error, StaysOnOneLineWhateverIsInIt) {
+  const Error error = Error(ErrorKind::kNotFound, "no 'a\nb\x1b[31m'").wrap("in 'c\r\x7f'");
+  EXPECT_EQ(error.describe(), "in 'c\?\?': no 'a?b?[31m'");
+}
+
 TEST(Error, FailErrnoReadsErrno) {
   const auto open_missing = []() -> Result<int> {
     const int fd = ::open("/nonexistent/file", O_RDONLY);

@@ -9,25 +9,34 @@
 
 namespace doppel::block {
 
-enum class EngineChoice : std::uint8_t { kBest, kThreads };
+enum class EngineChoice : std::uint8_t { kBest, kThreads, kUring };
 
 /// Create and destroy on LOOP's thread, or when LOOP does not run; outlives every node opened in it.
 class Context {
  public:
-  explicit Context(event::Loop& loop, EngineChoice choice = EngineChoice::kBest) : loop_(loop), workers_(loop) {
+  static constexpr unsigned kWorkers = 4;
+
+  explicit Context(event::Loop& loop, EngineChoice choice = EngineChoice::kBest, unsigned workers = kWorkers)
+      : loop_(loop), workers_(loop, workers) {
     auto uring =
         choice == EngineChoice::kBest ? create_uring_engine(loop) : fail(ErrorKind::kUnsupported, "not asked for");
-    engine_ = uring ? std::move(*uring) : create_thread_engine(workers_);
+    if (uring) uring_ = std::move(*uring);
+    threads_ = create_thread_engine(workers_);
   }
 
   [[nodiscard]] event::Loop& loop() const { return loop_; }
   [[nodiscard]] event::WorkerPool& workers() { return workers_; }
-  [[nodiscard]] IoEngine& engine() { return *engine_; }
+  [[nodiscard]] bool has_uring() const { return uring_ != nullptr; }
+  /// Without io_uring, threads are all there is.
+  [[nodiscard]] IoEngine& engine(EngineChoice choice = EngineChoice::kBest) {
+    return uring_ && choice != EngineChoice::kThreads ? *uring_ : *threads_;
+  }
 
  private:
   event::Loop& loop_;
   event::WorkerPool workers_;
-  std::unique_ptr<IoEngine> engine_;
+  std::unique_ptr<IoEngine> uring_;  // null where it is not offered
+  std::unique_ptr<IoEngine> threads_;
 };
 
 }  // namespace doppel::block

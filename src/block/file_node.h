@@ -16,7 +16,9 @@ struct FileOptions {
   bool writable = false;
   bool direct = false;      // O_DIRECT: past the host's page cache; what is not aligned goes through bounce buffers
   bool skip_flush = false;  // cache=unsafe: the host writes back when it likes
+  bool reserve = false;     // a regular file that is filled: a large write's blocks are reserved before it
   FileLocking locking = FileLocking::kOn;
+  EngineChoice engine = EngineChoice::kBest;  // kUring where the host has none: opening fails
 };
 
 /// A regular file or a block device.

@@ -1,9 +1,16 @@
 #include "block/file_node.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <cstring>
 #include <random>
+#include <thread>
 
+#include "block/file_lock.h"
 #include "block/test_support.h"
 
 namespace doppel::block {
@@ -139,6 +146,23 @@ class Holder {
   int child_;
 };
 
+void send_descriptor(int socket, int fd) {
+  char byte = 0;
+  iovec data{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)]{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  ASSERT_EQ(::sendmsg(socket, &message, 0), 1);
+}
+
 TEST(FileLock, KeepsASecondWriterAwayAndNamesTheFirst) {
   const TemporaryFile file(4096);
   const Holder holder(file.path(), true);
@@ -162,6 +186,38 @@ TEST(FileLock, ReadersShareAndKeepWritersAway) {
   const auto writer = FileNode::open(rig.context, file.path(), {.writable = true});
   ASSERT_FALSE(writer);
   EXPECT_THAT(writer.error().message(), testing::HasSubstr("uses it and lets nobody write to it"));
+}
+
+TEST(FileLock, TellsOfAnImageThatIsOpenedTwice) {
+  const TemporaryFile file(4096);
+  BlockRig rig;
+  const auto first = FileNode::open(rig.context, file.path(), {.writable = true});
+  ASSERT_TRUE(first);
+  const auto second = FileNode::open(rig.context, file.path(), {.writable = true});
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().message(), testing::HasSubstr("this program itself has it open for writing"));
+}
+
+/// A file that is on its way through a socket is open, but no process has it, as with one that was killed a moment ago.
+TEST(FileLock, OutlivesItsProcessForAMoment) {
+  const TemporaryFile file(4096);
+  BlockRig rig;
+  const int locked = ::open(file.path().c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_TRUE(lock_file(locked, file.path(), image_permissions(true)));
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  send_descriptor(ends[0], locked);
+  ::close(locked);
+  const auto too_long = FileNode::open(rig.context, file.path(), {.writable = true});
+  ASSERT_FALSE(too_long);
+  EXPECT_THAT(too_long.error().message(), testing::HasSubstr("a process that cannot be seen has it open"));
+  std::thread kernel([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    ::close(ends[0]);
+    ::close(ends[1]);
+  });
+  EXPECT_TRUE(FileNode::open(rig.context, file.path(), {.writable = true}));
+  kernel.join();
 }
 
 TEST(FileLock, QemuRespectsOursAndWeRespectQemus) {

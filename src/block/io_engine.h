@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
@@ -19,11 +20,18 @@ struct IoRequest {
   IoOperation operation;
   int fd;
   std::uint64_t offset = 0;
-  std::uint64_t length = 0;     // of kAllocate, as its mode
-  int allocate_mode = 0;        // fallocate(2)'s
+  std::uint64_t length = 0;  // of kAllocate, as its mode
+  int allocate_mode = 0;     // fallocate(2)'s
+  bool reserve = false;      // of kWrite: have the file system find all blocks at once, before; it need not be able to
   std::vector<iovec> pieces{};  // of kRead and kWrite; at most IOV_MAX are taken
   Completion<int> done{};       // what the system call returned, or -errno
 };
+
+inline std::size_t total_size(std::span<const iovec> pieces) {
+  std::size_t size = 0;
+  for (const iovec& piece : pieces) size += piece.iov_len;
+  return size;
+}
 
 /// Called on the loop's thread, where requests complete too, never inside of submit().
 class IoEngine {

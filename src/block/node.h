@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -15,6 +16,8 @@
 
 namespace doppel::block {
 
+class Node;
+
 /// What lies at some offset of a node, and for how many bytes the answer holds.
 struct BlockStatus {
   std::uint64_t bytes = 0;  // at least 1, unless none were asked about
@@ -23,15 +26,20 @@ struct BlockStatus {
   bool data = false;        // takes up space
   bool compressed = false;
   std::optional<std::uint64_t> offset{};  // where in the file under a format the bytes stand, one to one
+  const Node* holder = nullptr;           // which of several files that is: the one of this node's info()
 };
 
 enum class Unmap : std::uint8_t { kKeep, kMayUnmap };
 enum class Preallocation : std::uint8_t { kOff, kMetadata, kFalloc, kFull };
 
-/// What `doppel-img info` tells of a format, by QEMU's names, in QEMU's order.
+/// What `doppel-img info` tells of a format, by QEMU's names, in QEMU's order. A value may be such a list,
+/// or a list of them, or of texts.
+struct FormatDetail;
+using FormatDetails = std::vector<FormatDetail>;
 struct FormatDetail {
   std::string name;
-  std::variant<bool, std::uint64_t, std::string> value;
+  std::variant<bool, std::uint64_t, std::string, FormatDetails, std::vector<FormatDetails>, std::vector<std::string>>
+      value;
 };
 
 struct SnapshotInfo {
@@ -50,11 +58,13 @@ struct NodeInfo {
   std::string filename{};  // of the protocol node at the bottom
   std::uint64_t virtual_size = 0;
   std::uint64_t disk_size = 0;     // what it takes up on the host
+  bool disk_size_known = true;     // false: a server has it
   std::uint64_t cluster_size = 0;  // 0: the format has none
   bool dirty = false;
+  bool encrypted = false;
   std::string backing_file{};    // as the image names it; empty: none
   std::string backing_format{};  // as the image names it; empty: it does not say
-  std::vector<FormatDetail> details{};
+  FormatDetails details{};
   std::vector<SnapshotInfo> snapshots{};
 };
 
@@ -89,11 +99,25 @@ class Node {
   virtual Task<Result<>> resize(std::uint64_t size, Preallocation preallocation) = 0;
   virtual Task<Result<>> close() { co_return Result<>{}; }
 
+  /// No request is to be held up on purpose any more: somebody waits for those under way.
+  virtual void hurry() {}
+  /// For who tests what happens when something fails: the work that begins here, by QEMU's names ("l2_load").
+  virtual void debug_event(std::string_view /*event*/) {}
+
+  /// Of a filter: the node whose disk it shows; null: this is none.
+  [[nodiscard]] virtual Node* filtered() const { return nullptr; }
   /// What shows through where this node has nothing allocated; null: zeroes do.
   [[nodiscard]] virtual Node* backing() const { return nullptr; }
   [[nodiscard]] virtual NodeInfo info() const = 0;
 };
 
 using NodePtr = std::unique_ptr<Node>;
+
+/// NODE without the filters in front of it.
+inline Node& without_filters(Node& node) {
+  Node* found = &node;
+  while (Node* inner = found->filtered()) found = inner;
+  return *found;
+}
 
 }  // namespace doppel::block

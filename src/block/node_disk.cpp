@@ -27,10 +27,17 @@ NodeDisk::~NodeDisk() {
 }
 
 Task<Result<>> NodeDisk::finish_and_close() {
+  node_->hurry();
   for (;;) {
     co_await LoopTurn(context_.loop());  // behind every begin_queued() that was posted
-    if (under_way_ == 0) co_return co_await node_->close();
+    if (under_way_ == 0 && nothing_queued()) co_return co_await node_->close();
   }
+}
+
+/// A completion may have begun another request.
+bool NodeDisk::nothing_queued() {
+  const std::scoped_lock lock(mutex_);
+  return queue_.empty();
 }
 
 void NodeDisk::read(std::uint64_t offset, Buffers buffers, Done done) {

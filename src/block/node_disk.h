@@ -45,6 +45,7 @@ class NodeDisk final : public Disk {
 
   void enqueue(Request request);
   void begin_queued();
+  [[nodiscard]] bool nothing_queued();
   [[nodiscard]] Result<> check(const Request& request) const;
   Task<Result<>> carry_out(const Request& request);
   Task<Result<>> serve(Request request);

@@ -22,7 +22,6 @@ constexpr Mark kMarks[] = {
     {"luks", 0, "LUKS\xba\xbe"sv},
     {"vmdk", 0, "KDMV"sv},
     {"vmdk", 0, "COWD"sv},
-    {"vmdk", 0, "# Disk DescriptorFile"sv},
     {"vhdx", 0, "vhdxfile"sv},
     {"vpc", 0, "conectix"sv},
     {"vdi", 64, "\x7f\x10\xda\xbe"sv},
@@ -32,12 +31,29 @@ constexpr Mark kMarks[] = {
     {"cloop", 0, "#!/bin/sh\n#V2.0 Format\nmodprobe cloop"sv},
 };
 
+/// A VMDK descriptor, by QEMU's rule: behind comments and lines of spaces, "version=" and a number from 1 to 3.
+bool is_vmdk_descriptor(std::string_view head) {
+  while (!head.empty()) {
+    const std::size_t end = head.find('\n');
+    if (end == std::string_view::npos) return false;
+    const std::string_view line = head.substr(0, end);
+    head.remove_prefix(end + 1);
+    const bool blank = line.starts_with(' ') && line.find_first_not_of(" \r") == std::string_view::npos;
+    if (line.starts_with('#') || blank) continue;
+    for (const std::string_view version : {"version=1", "version=2", "version=3"})
+      if (line == version || (line.starts_with(version) && line.substr(version.size()) == "\r")) return true;
+    return false;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string_view probe_format(std::span<const std::byte> head) {
   for (const auto& [format, offset, bytes] : kMarks)
     if (head.size() >= offset + bytes.size() && std::memcmp(head.data() + offset, bytes.data(), bytes.size()) == 0)
       return format;
+  if (is_vmdk_descriptor({reinterpret_cast<const char*>(head.data()), head.size()})) return "vmdk";
   return "raw";
 }
 

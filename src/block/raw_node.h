@@ -30,6 +30,7 @@ class RawNode final : public Node {
   Task<Result<BlockStatus>> block_status(std::uint64_t offset, std::uint64_t length) override;
   Task<Result<>> resize(std::uint64_t size, Preallocation preallocation) override;
   Task<Result<>> close() override { return file_->close(); }
+  void hurry() override { file_->hurry(); }
   [[nodiscard]] NodeInfo info() const override;
 
  private:

@@ -17,7 +17,10 @@ long carry_out(const IoRequest& request) {
   const auto count = static_cast<int>(std::min<std::size_t>(request.pieces.size(), IOV_MAX));
   switch (request.operation) {
     case IoOperation::kRead: return ::preadv(request.fd, request.pieces.data(), count, offset);
-    case IoOperation::kWrite: return ::pwritev(request.fd, request.pieces.data(), count, offset);
+    case IoOperation::kWrite:
+      if (request.reserve)
+        (void)::fallocate(request.fd, FALLOC_FL_KEEP_SIZE, offset, static_cast<off_t>(total_size(request.pieces)));
+      return ::pwritev(request.fd, request.pieces.data(), count, offset);
     case IoOperation::kSyncData: return ::fdatasync(request.fd);
     case IoOperation::kAllocate:
       return ::fallocate(request.fd, request.allocate_mode, offset, static_cast<off_t>(request.length));

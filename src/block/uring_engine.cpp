@@ -1,4 +1,5 @@
 // File requests by io_uring: submitted as they come, completions announced through an eventfd that the loop watches.
+#include <fcntl.h>
 #include <liburing.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cstring>
 #include <deque>
 
+#include "base/bits.h"
 #include "block/io_engine.h"
 #include "event/event_fd.h"
 
@@ -14,6 +16,9 @@ namespace doppel::block {
 namespace {
 
 constexpr unsigned kRingEntries = 128;
+// What the page cache has would be copied within io_uring_enter(2), on the loop's thread: more than this is for a
+// worker.
+constexpr std::size_t kLargeRead = 256 * kKiB;
 
 class UringEngine final : public IoEngine {
  public:
@@ -54,21 +59,31 @@ class UringEngine final : public IoEngine {
   /// room for.
   void submit_waiting() {
     while (!waiting_.empty() && under_way_ < *ring_.cq.kring_entries) {
-      io_uring_sqe* entry = ::io_uring_get_sqe(&ring_);
-      if (entry == nullptr) break;
-      prepare(*entry, *waiting_.front());
+      IoRequest& request = *waiting_.front();
+      if (::io_uring_sq_space_left(&ring_) < (request.reserve ? 2U : 1U)) break;
+      if (request.reserve) prepare_reservation(*::io_uring_get_sqe(&ring_), request);
+      prepare(*::io_uring_get_sqe(&ring_), request);
       waiting_.pop_front();
-      ++under_way_;
     }
     // What the kernel does not take now (EAGAIN, EBUSY) stays in the ring for the next time something completes.
     ::io_uring_submit(&ring_);
   }
 
-  static void prepare(io_uring_sqe& entry, IoRequest& request) {
+  /// Goes before the write, which follows however this ends. Its completion is nobody's.
+  void prepare_reservation(io_uring_sqe& entry, const IoRequest& request) {
+    ::io_uring_prep_fallocate(&entry, request.fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(request.offset),
+                              static_cast<off_t>(total_size(request.pieces)));
+    entry.flags |= IOSQE_IO_HARDLINK;
+    ::io_uring_sqe_set_data(&entry, nullptr);
+    ++under_way_;
+  }
+
+  void prepare(io_uring_sqe& entry, IoRequest& request) {
     const auto count = static_cast<unsigned>(std::min<std::size_t>(request.pieces.size(), IOV_MAX));
     switch (request.operation) {
       case IoOperation::kRead:
         ::io_uring_prep_readv(&entry, request.fd, request.pieces.data(), count, request.offset);
+        if (total_size(request.pieces) >= kLargeRead) entry.flags |= IOSQE_ASYNC;
         break;
       case IoOperation::kWrite:
         ::io_uring_prep_writev(&entry, request.fd, request.pieces.data(), count, request.offset);
@@ -80,6 +95,7 @@ class UringEngine final : public IoEngine {
         break;
     }
     ::io_uring_sqe_set_data(&entry, &request);
+    ++under_way_;
   }
 
   void reap() {
@@ -89,7 +105,7 @@ class UringEngine final : public IoEngine {
       const int result = completion->res;
       ::io_uring_cqe_seen(&ring_, completion);
       --under_way_;
-      request->done.complete(result);
+      if (request != nullptr) request->done.complete(result);
     }
     submit_waiting();
   }

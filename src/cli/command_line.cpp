@@ -15,6 +15,7 @@ std::span<const OptionGroup> option_groups() {
       OptionGroup{"Memory", memory_options()},
       OptionGroup{"Boot and firmware", boot_options()},
       OptionGroup{"Disks", disk_options()},
+      OptionGroup{"Flash chips and floppies", chip_options()},
       OptionGroup{"Devices", device_options()},
       OptionGroup{"Consoles and display", console_options()},
       OptionGroup{"Process and debugging", process_options()},

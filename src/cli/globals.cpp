@@ -42,6 +42,15 @@ Result<> set_rtc_policy(CommandLine& line, std::string_view value) {
   return {};
 }
 
+Result<> set_secure_flash(CommandLine&, std::string_view value) {
+  DOPPEL_ASSIGN(const bool secure, switch_value(value));
+  if (!secure) return {};
+  return fail(
+      ErrorKind::kUnsupported,
+      "flash that system management mode alone may write needs that mode, which this machine has not; leave this "
+      "out, and take firmware built without it, such as OVMF_CODE_4M.fd");
+}
+
 Result<> ignore(CommandLine&, std::string_view) {
   return {};
 }
@@ -62,6 +71,7 @@ constexpr std::array kBuiltIn = {
     BuiltInProperty{"PIIX4_PM", "memory-hotplug-support", ignore},
     BuiltInProperty{"PIIX4_PM", "smm-compat", ignore},
     BuiltInProperty{"PIIX4_PM", "smm-enabled", ignore},
+    BuiltInProperty{"cfi.pflash01", "secure", set_secure_flash},
     BuiltInProperty{"hpet", "hpet-intcap", ignore},
     BuiltInProperty{"hpet", "hpet-offset-saved", ignore},
     BuiltInProperty{"hpet", "msi", ignore},

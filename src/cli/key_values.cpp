@@ -110,6 +110,23 @@ std::optional<std::string> KeyValueReader::take(std::string_view key) {
   return std::move(values.back());
 }
 
+std::optional<std::string> KeyValueReader::peek(std::string_view key) const {
+  std::optional<std::string> value;
+  for (const auto& [name, text] : pairs_)
+    if (name == key) value = text;
+  return value;
+}
+
+vm::KeyValues KeyValueReader::take_if(const std::function<bool(std::string_view)>& wanted) {
+  vm::KeyValues taken;
+  std::erase_if(pairs_, [&](auto& pair) {
+    if (!wanted(pair.first)) return false;
+    taken.push_back(std::move(pair));
+    return true;
+  });
+  return taken;
+}
+
 std::vector<std::string> KeyValueReader::take_all(std::string_view key) {
   asked_.emplace_back(key);
   std::vector<std::string> values;

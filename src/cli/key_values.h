@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <functional>
 #include <initializer_list>
 #include <limits>
 #include <optional>
@@ -36,6 +37,10 @@ class KeyValueReader {
 
   /// The last value of KEY.
   std::optional<std::string> take(std::string_view key);
+  /// The last value of KEY, which stays.
+  [[nodiscard]] std::optional<std::string> peek(std::string_view key) const;
+  /// Every pair for whose key WANTED says yes.
+  vm::KeyValues take_if(const std::function<bool(std::string_view)>& wanted);
   /// Every value of KEY, in order: "key=a,key=b", or JSON's "key":["a","b"].
   std::vector<std::string> take_all(std::string_view key);
   /// Was "help" among the pairs?

@@ -1,7 +1,9 @@
 // The chapters of the option table, a file each, and what they share.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <string>
 
 #include "cli/command_line.h"
 #include "hw/core/property.h"
@@ -12,6 +14,7 @@ std::span<const Option> machine_options();
 std::span<const Option> memory_options();
 std::span<const Option> boot_options();
 std::span<const Option> disk_options();
+std::span<const Option> chip_options();
 std::span<const Option> device_options();
 std::span<const Option> console_options();
 std::span<const Option> process_options();
@@ -31,6 +34,14 @@ Result<> add_accelerators(CommandLine& line, std::string_view names);
 Result<> add_serial(CommandLine& line, std::string_view text);
 /// A file name without an option in front: the same as -hda.
 Result<> add_first_disk(CommandLine& line, std::string_view file);
+class KeyValueReader;
+/// IMAGE in a flash chip, or in a floppy drive; without a UNIT in the first that is free.
+Result<> add_flash(CommandLine& line, std::optional<unsigned> unit, vm::DriveConfig image);
+Result<> add_floppy(CommandLine& line, std::optional<unsigned> unit, vm::DriveConfig image);
+/// What index= or unit= says, for these two.
+Result<std::optional<unsigned>> take_unit(KeyValueReader& reader);
+/// The sentence about if=INTERFACE, one of QEMU's that no PC has.
+std::string no_place_for(std::string_view interface);
 /// Makes devices of the drives that the board brings, once all options are known.
 void finish_disks(CommandLine& line);
 /// `-global`; in globals.cpp.

@@ -87,12 +87,6 @@ std::span<const Option> absent_options() {
       Option{"nic", "none", "network", net_list},
       Option{"netdev", "TYPE,id=ID", "a network backend", netdev_list},
       // Other disks
-      Option{"blockdev", "JSON", "a node of the block graph", refuse_disk},
-      Option{"fda", "FILE", "the first floppy", refuse_disk},
-      Option{"fdb", "FILE", "the second floppy", refuse_disk},
-      Option{"sd", "FILE", "an SD card", refuse_disk},
-      Option{"mtdblock", "FILE", "a flash device", refuse_disk},
-      Option{"pflash", "FILE", "a flash chip", refuse<"flash chips are not there yet; write '-bios FILE'">},
       Option{"iscsi", "key=value", "an iSCSI session's parameters", refuse_disk},
       Option{"fsdev", "DRIVER,id=ID", "a shared folder's backend", refuse_sharing},
       Option{"virtfs", "DRIVER,path=", "a shared folder", refuse_sharing},

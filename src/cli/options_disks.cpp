@@ -8,9 +8,11 @@
 
 #include <fmt/ranges.h>
 
+#include "block/error_policy.h"
 #include "block/image/open_image.h"
 #include "cli/key_values.h"
 #include "cli/options.h"
+#include "cli/options_blockdev.h"
 #include "vm/machine_types.h"
 
 namespace doppel::cli {
@@ -43,9 +45,9 @@ Result<> add_board_drive(CommandLine& line, BoardDrive drive, vm::DriveConfig im
                 "there is a drive at bus={},unit={} (index={}) already; give one of the two another index=", bus, unit,
                 drive.place);
   if (image.id.empty()) image.id = fmt::format("ide{}-{}{}", bus, drive.is_cdrom ? "cd" : "hd", unit);
-  if (image.file.empty() && !drive.is_cdrom)
-    return fail(ErrorKind::kInvalidArgument, "a disk needs an image; write file=FILE");
-  if (!image.file.empty()) {
+  const bool has_image = !image.file.empty() || describes_image(image.options);
+  if (!has_image && !drive.is_cdrom) return fail(ErrorKind::kInvalidArgument, "a disk needs an image; write file=FILE");
+  if (has_image) {
     DOPPEL_TRY(check_new_id(line, image.id));
     drive.image = image.id;
     line.vm.drives.push_back(std::move(image));
@@ -66,16 +68,43 @@ Result<> add_cdrom(CommandLine& line, std::string_view file) {
 
 // ---- -drive
 
-enum class Interface : std::uint8_t { kIde, kNone };
+enum class Interface : std::uint8_t { kIde, kVirtio, kNone, kFlash, kFloppy };
 
 Result<Interface> take_interface(KeyValueReader& reader) {
   const std::string name = reader.take("if").value_or("ide");
   if (name == "ide") return Interface::kIde;
+  if (name == "virtio") return Interface::kVirtio;
   if (name == "none") return Interface::kNone;
-  constexpr auto kOthers = std::to_array<std::string_view>({"scsi", "floppy", "pflash", "virtio", "sd", "mtd", "xen"});
+  if (name == "pflash") return Interface::kFlash;
+  if (name == "floppy") return Interface::kFloppy;
+  constexpr auto kNowhere = std::to_array<std::string_view>({"sd", "mtd", "xen"});
+  if (std::ranges::find(kNowhere, name) != kNowhere.end())
+    return fail(ErrorKind::kUnsupported, "{}", no_place_for(name));
+  constexpr auto kOthers = std::to_array<std::string_view>({"scsi"});
   if (std::ranges::find(kOthers, name) != kOthers.end())
     return fail(ErrorKind::kUnsupported, "if={} is not there yet; write if=ide", name);
-  return fail(ErrorKind::kInvalidArgument, "if= expects ide or none, not '{}'", name);
+  return fail(ErrorKind::kInvalidArgument, "if= expects ide, virtio, floppy, pflash or none, not '{}'", name);
+}
+
+/// A virtio disk for IMAGE, which becomes a device at once: their order on the command line is that of their slots.
+Result<> add_virtio_drive(CommandLine& line, KeyValueReader& reader, const BoardDrive& drive, vm::DriveConfig image) {
+  if (drive.is_cdrom) return fail(ErrorKind::kUnsupported, "if=virtio has disks only; write if=ide for media=cdrom");
+  unsigned index = 0;
+  const auto is_taken_by_virtio = [&line](unsigned number) {
+    return std::ranges::find(line.vm.drives, fmt::format("virtio{}", number), &vm::DriveConfig::id) !=
+           line.vm.drives.end();
+  };
+  while (is_taken_by_virtio(index)) ++index;
+  DOPPEL_TRY(reader.number("index", index));
+  DOPPEL_TRY(reader.finish());
+  if (image.file.empty()) return fail(ErrorKind::kInvalidArgument, "a disk needs an image; write file=FILE");
+  if (image.id.empty()) image.id = fmt::format("virtio{}", index);
+  DOPPEL_TRY(check_new_id(line, image.id));
+  vm::DeviceConfig device{.driver = "virtio-blk-pci", .properties = {{"drive", image.id}}};
+  if (!drive.serial.empty()) device.properties.emplace_back("serial", drive.serial);
+  line.vm.drives.push_back(std::move(image));
+  line.vm.devices.push_back(std::move(device));
+  return {};
 }
 
 /// The place that index=, or bus= and unit=, name; else the first that is free.
@@ -103,32 +132,6 @@ Result<unsigned> take_place(const CommandLine& line, KeyValueReader& reader) {
   return place;
 }
 
-/// Keys that choose among ways of which Doppel has one.
-Result<> take_fixed_keys(KeyValueReader& reader) {
-  struct Fixed {
-    std::string_view key;
-    std::string_view has;
-    std::string_view others;
-  };
-  constexpr auto kFixed = std::to_array<Fixed>({
-      {"werror", "report", "enospc stop ignore"},
-      {"rerror", "report", "stop ignore enospc"},
-      {"detect-zeroes", "off", "on unmap"},
-      {"copy-on-read", "off", "on"},
-  });
-  for (const auto& [key, has, others] : kFixed) {
-    const auto value = reader.take(key);
-    if (!value || *value == has) continue;
-    const auto words = split(others, ' ');
-    if (std::ranges::find(words, *value) != words.end())
-      return fail(ErrorKind::kUnsupported, "{}={} is not there yet; write {}={}", key, *value, key, has);
-    return fail(ErrorKind::kInvalidArgument, "{}= expects {}, not '{}'", key, has, *value);
-  }
-  // How the host is asked makes no difference to the guest; the block layer takes the best there is.
-  bool unused = false;
-  return reader.choice("aio", unused, {{"threads", false}, {"native", false}, {"io_uring", false}});
-}
-
 Result<vm::DriveConfig> take_image(KeyValueReader& reader) {
   vm::DriveConfig image;
   reader.text("id", image.id);
@@ -136,11 +139,16 @@ Result<vm::DriveConfig> take_image(KeyValueReader& reader) {
   reader.text("format", image.format);
   reader.text("cache", image.cache);
   DOPPEL_TRY(block::parse_cache_mode(image.cache));
+  reader.text("werror", image.write_error);
+  reader.text("rerror", image.read_error);
+  DOPPEL_TRY(block::parse_error_action("werror", image.write_error));
+  DOPPEL_TRY(block::parse_error_action("rerror", image.read_error));
   DOPPEL_TRY(reader.boolean("readonly", image.read_only));
   DOPPEL_TRY(reader.boolean("read-only", image.read_only));
   DOPPEL_TRY(reader.boolean("snapshot", image.snapshot));
   DOPPEL_TRY(
       reader.choice("discard", image.discard, {{"ignore", false}, {"off", false}, {"unmap", true}, {"on", true}}));
+  DOPPEL_TRY(take_node_options(reader, image.options));
   return image;
 }
 
@@ -155,18 +163,28 @@ Result<> apply_drive(CommandLine& line, std::string_view value) {
   DOPPEL_TRY(reader.choice("media", drive.is_cdrom, {{"disk", false}, {"cdrom", true}}));
   reader.text("serial", drive.serial);
   if (drive.is_cdrom) image.read_only = true;
-  DOPPEL_TRY(take_fixed_keys(reader));
+  if (interface == Interface::kFlash || interface == Interface::kFloppy) {
+    DOPPEL_ASSIGN(const auto unit, take_unit(reader));
+    DOPPEL_TRY(reader.finish());
+    if (drive.is_cdrom || !drive.serial.empty())
+      return fail(ErrorKind::kInvalidArgument,
+                  "media=cdrom and serial= are for disks, not for flash chips and floppies");
+    return interface == Interface::kFlash ? add_flash(line, unit, std::move(image))
+                                          : add_floppy(line, unit, std::move(image));
+  }
   if (interface == Interface::kIde) {
     DOPPEL_ASSIGN(drive.place, take_place(line, reader));
     DOPPEL_TRY(reader.finish());
     return add_board_drive(line, std::move(drive), std::move(image));
   }
+  if (interface == Interface::kVirtio) return add_virtio_drive(line, reader, drive, std::move(image));
   DOPPEL_TRY(reader.finish());
   if (!drive.serial.empty())
     return fail(ErrorKind::kInvalidArgument, "with if=none the serial= goes to the -device that uses the drive");
   if (image.id.empty())
     return fail(ErrorKind::kInvalidArgument, "with if=none an id= is needed, for the -device that uses the drive");
-  if (image.file.empty()) return fail(ErrorKind::kInvalidArgument, "file= is missing; write file=FILE");
+  if (image.file.empty() && !describes_image(image.options))
+    return fail(ErrorKind::kInvalidArgument, "file= is missing; write file=FILE");
   DOPPEL_TRY(check_new_id(line, image.id));
   line.vm.drives.push_back(std::move(image));
   return {};
@@ -188,21 +206,30 @@ vm::DeviceConfig device_of(const BoardDrive& drive) {
   return device;
 }
 
-bool is_ide(const vm::DeviceConfig& device) {
-  return device.driver == "ide-hd" || device.driver == "ide-cd";
+/// Does somebody with this device say what drives there are?
+bool names_drives(const vm::DeviceConfig& device) {
+  constexpr auto kDrivers = std::to_array<std::string_view>({"ide-hd", "ide-cd", "scsi-hd", "scsi-cd"});
+  return std::ranges::find(kDrivers, device.driver) != kDrivers.end();
 }
 
 /// As QEMU has it: an empty CD-ROM drive, unless somebody says what drives there are.
 bool wants_default_cdrom(const CommandLine& line) {
   const auto type = vm::find_machine_type(line.vm.machine.type);
   return line.vm.default_devices && type && (*type)->kind == vm::MachineKind::kPc &&
-         std::ranges::none_of(line.vm.devices, is_ide) && !is_taken(line, kCdromPlace);
+         std::ranges::none_of(line.vm.devices, names_drives) && !is_taken(line, kCdromPlace);
+}
+
+/// An empty floppy drive, likewise.
+bool wants_default_floppy(const CommandLine& line) {
+  const auto type = vm::find_machine_type(line.vm.machine.type);
+  return line.vm.default_devices && type && (*type)->kind == vm::MachineKind::kPc &&
+         std::ranges::find(line.vm.devices, "floppy", &vm::DeviceConfig::driver) == line.vm.devices.end();
 }
 
 /// What is in a CD-ROM drive is only read.
 void open_media_read_only(vm::VmConfig& config) {
   for (const vm::DeviceConfig& device : config.devices) {
-    if (device.driver != "ide-cd") continue;
+    if (device.driver != "ide-cd" && device.driver != "scsi-cd") continue;
     for (const auto& [key, value] : device.properties)
       for (vm::DriveConfig& drive : config.drives)
         if (key == "drive" && drive.id == value) drive.read_only = true;
@@ -217,6 +244,7 @@ Result<> add_first_disk(CommandLine& line, std::string_view file) {
 
 void finish_disks(CommandLine& line) {
   if (wants_default_cdrom(line)) line.board_drives.push_back({.place = kCdromPlace, .is_cdrom = true});
+  if (wants_default_floppy(line)) line.vm.devices.push_back({.driver = "floppy", .properties = {{"unit", "0"}}});
   std::vector<vm::DeviceConfig> devices;
   std::ranges::transform(line.board_drives, std::back_inserter(devices), device_of);
   line.vm.devices.insert(line.vm.devices.begin(), devices.begin(), devices.end());
@@ -233,9 +261,13 @@ std::span<const Option> disk_options() {
       Option{"hdd", "FILE", "the fourth disk: slave of the second IDE bus", add_disk<3>},
       Option{"cdrom", "FILE", "the CD-ROM in the drive that is master of the second IDE bus", add_cdrom},
       Option{"drive",
-             "file=FILE[,if=ide|none][,index=N|,bus=N,unit=N][,media=disk|cdrom][,id=ID][,format=FORMAT][,cache=MODE]"
-             "[,readonly=on][,snapshot=on][,discard=unmap][,serial=TEXT]",
-             "an image, and with if=ide a drive for it; with if=none a -device names its id", apply_drive},
+             "file=FILE[,if=ide|virtio|floppy|pflash|none][,index=N|,bus=N,unit=N][,media=disk|cdrom][,id=ID][,format="
+             "FORMAT]["
+             ",cache=MODE]"
+             "[,readonly=on][,snapshot=on][,discard=unmap][,serial=TEXT][,werror=ACTION][,rerror=ACTION]",
+             "an image, and with if=ide or virtio a drive for it; with if=none a -device names its id", apply_drive},
+      Option{"blockdev", "driver=DRIVER,node-name=NAME[,key=value]|JSON",
+             "a node of the block graph, which a -device or another node names", apply_blockdev},
       Option{"snapshot", "", "leave all images as they are; what guests write is gone at the end", apply_snapshot},
   };
   return kOptions;

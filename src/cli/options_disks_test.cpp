@@ -50,6 +50,9 @@ TEST(DriveOption, Keys) {
   EXPECT_EQ(drive.file, "a,b");
   EXPECT_EQ(drive.format, "raw");
   EXPECT_EQ(drive.cache, "none");
+  EXPECT_EQ(drive.write_error, "report");
+  EXPECT_EQ(drive_of({"-drive", "file=a"}).write_error, "enospc");
+  EXPECT_EQ(drive_of({"-drive", "file=a,rerror=stop"}).read_error, "stop");
   EXPECT_TRUE(drive.discard && drive.read_only && drive.snapshot);
 }
 
@@ -72,6 +75,29 @@ TEST(DriveOption, ForDevices) {
   EXPECT_FALSE(drive_of({"-drive", "if=none,id=a,file=x", "-device", "ide-hd,drive=a"}).read_only);
 }
 
+TEST(DriveOption, VirtioDisksAreDevicesAtOnce) {
+  const auto config = parse_config({"-drive", "file=a,if=virtio,serial=S", "-device", "pci-bridge", "-drive",
+                                    "file=b,if=virtio", "-drive", "file=c,if=virtio,id=mine", "-nodefaults"});
+  ASSERT_EQ(config.devices.size(), 4U);
+  EXPECT_EQ(config.devices[0].driver, "virtio-blk-pci");
+  EXPECT_EQ(config.devices[0].properties, (vm::KeyValues{{"drive", "virtio0"}, {"serial", "S"}}));
+  EXPECT_EQ(config.devices[1].driver, "pci-bridge");
+  EXPECT_EQ(config.devices[2].properties, (vm::KeyValues{{"drive", "virtio1"}}));
+  EXPECT_EQ(config.devices[3].properties, (vm::KeyValues{{"drive", "mine"}}));
+  EXPECT_EQ(error_of({"-drive", "if=virtio"}), "-drive if=virtio: a disk needs an image; write file=FILE");
+  EXPECT_EQ(error_of({"-drive", "file=a,if=virtio,media=cdrom"}),
+            "-drive file=a,if=virtio,media=cdrom: if=virtio has disks only; write if=ide for media=cdrom");
+  EXPECT_EQ(error_of({"-drive", "file=a,if=virtio", "-drive", "file=b,if=virtio,index=0"}),
+            "-drive file=b,if=virtio,index=0: the id 'virtio0' is taken by another drive");
+}
+
+TEST(DriveOption, ScsiDrivesReplaceTheDefaultCdrom) {
+  const auto config =
+      parse_config({"-device", "virtio-scsi-pci", "-drive", "if=none,id=a,file=x", "-device", "scsi-cd,drive=a"});
+  EXPECT_EQ(std::ranges::find(config.devices, "ide-cd", &vm::DeviceConfig::driver), config.devices.end());
+  EXPECT_TRUE(config.drives.at(0).read_only);
+}
+
 TEST(SnapshotOption, HoldsForAllWhereverItStands) {
   const auto config = parse_config({"-hda", "a", "-snapshot", "-hdb", "b"});
   EXPECT_TRUE(std::ranges::all_of(config.drives, &vm::DriveConfig::snapshot));
@@ -89,16 +115,15 @@ TEST(DriveOption, Errors) {
   EXPECT_EQ(error_of({"-hda", "a", "-drive", "file=b,index=0"}),
             "-drive file=b,index=0: there is a drive at bus=0,unit=0 (index=0) already; give one of the two another "
             "index=");
-  EXPECT_EQ(error_of({"-drive", "file=a,if=virtio"}),
-            "-drive file=a,if=virtio: if=virtio is not there yet; write if=ide");
-  EXPECT_EQ(error_of({"-drive", "file=a,if=ied"}), "-drive file=a,if=ied: if= expects ide or none, not 'ied'");
+  EXPECT_EQ(error_of({"-drive", "file=a,if=scsi"}), "-drive file=a,if=scsi: if=scsi is not there yet; write if=ide");
+  EXPECT_EQ(error_of({"-drive", "file=a,if=ied"}),
+            "-drive file=a,if=ied: if= expects ide, virtio, floppy, pflash or none, not 'ied'");
   EXPECT_EQ(error_of({"-drive", "file=a,index=4"}),
             "-drive file=a,index=4: index=4: IDE drives have the places 0 to 3");
   EXPECT_EQ(error_of({"-drive", "file=a,bus=2"}),
             "-drive file=a,bus=2: IDE has bus=0 and bus=1, each with unit=0 and unit=1");
-  EXPECT_EQ(error_of({"-drive", "file=a,werror=stop"}),
-            "-drive file=a,werror=stop: werror=stop is not there yet; write werror=report");
-  EXPECT_EQ(error_of({"-drive", "file=a,rerror=no"}), "-drive file=a,rerror=no: rerror= expects report, not 'no'");
+  EXPECT_EQ(error_of({"-drive", "file=a,rerror=no"}),
+            "-drive file=a,rerror=no: rerror= expects report, ignore, stop or enospc, not 'no'");
   EXPECT_EQ(error_of({"-drive", "if=none,id=a,file=x,serial=1"}),
             "-drive if=none,id=a,file=x,serial=1: with if=none the serial= goes to the -device that uses the drive");
   EXPECT_EQ(error_of({"-drive", "index=1"}), "-drive index=1: a disk needs an image; write file=FILE");

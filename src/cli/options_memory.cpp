@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "cli/key_values.h"
 #include "cli/options.h"
+#include "cli/options_blockdev.h"
+#include "cli/options_iothread.h"
 
 namespace doppel::cli {
 
@@ -106,8 +108,9 @@ Result<> read_memory_backend(KeyValueReader& reader, memory::RamOptions& ram) {
 }
 
 std::string object_list() {
-  std::string text = "List of user creatable objects:\n";
+  std::string text = fmt::format("List of user creatable objects:\n  {}\n", kIoThreadType);
   for (const MemoryBackendType& type : kMemoryBackends) text += fmt::format("  {}\n", type.name);
+  for (const std::string_view type : block_object_types()) text += fmt::format("  {}\n", type);
   return text;
 }
 
@@ -142,6 +145,8 @@ Result<const MemoryBackendType*> find_object_type(std::string_view name) {
     if (type.name == name) return &type;
     nearest.offer(type.name);
   }
+  for (const std::string_view type : block_object_types()) nearest.offer(type);
+  nearest.offer(kIoThreadType);
   return fail(ErrorKind::kNotFound, "there is no object type '{}'{}; '-object help' lists them", name,
               nearest.suggestion());
 }
@@ -150,15 +155,14 @@ Result<> apply_object(CommandLine& line, std::string_view value) {
   if (wants_help(value)) return print(line, object_list());
   DOPPEL_ASSIGN(auto pairs, parse_key_values_or_json(value, "qom-type"));
   KeyValueReader reader(std::move(pairs));
+  if (is_block_object(reader)) return add_block_object(line, reader);
+  if (is_iothread(reader)) return add_iothread(line, reader);
   DOPPEL_ASSIGN(const MemoryBackendType* type, find_object_type(reader.take("qom-type").value_or("")));
   if (reader.take_help()) return print(line, object_properties(*type));
   vm::MemoryBackendConfig backend;
   reader.text("id", backend.id);
   if (backend.id.empty()) return fail(ErrorKind::kInvalidArgument, "id= is missing, such as id=mem0");
-  DOPPEL_TRY(check_id(backend.id));
-  if (std::ranges::find(line.vm.memory_backends, backend.id, &vm::MemoryBackendConfig::id) !=
-      line.vm.memory_backends.end())
-    return fail(ErrorKind::kAlreadyExists, "the id '{}' is taken by another object", backend.id);
+  DOPPEL_TRY(check_object_id(line.vm, backend.id));
   backend.options.kind = type->kind;
   backend.options.name = backend.id;
   backend.options.shared = type->kind == memory::RamKind::kMemfd;
@@ -215,7 +219,8 @@ std::span<const Option> memory_options() {
              apply_memory},
       Option{"mem-path", "PATH", "back guest memory by a file, or by one in a (hugetlbfs) directory", apply_mem_path},
       Option{"mem-prealloc", "", "allocate all guest memory at start", apply_mem_prealloc},
-      Option{"object", "TYPE,id=ID[,prop=value]", "a memory backend; 'help' lists the types, 'TYPE,help' properties",
+      Option{"object", "TYPE,id=ID[,prop=value]",
+             "a memory backend, iothread, secret or throttle group; 'help' lists types, 'TYPE,help' properties",
              apply_object},
       Option{"numa", "node|dist,key=value", "a NUMA node, or the distance between two", apply_numa},
   };

@@ -99,7 +99,9 @@ TEST(ObjectOption, Errors) {
 
 TEST(ObjectOption, Help) {
   EXPECT_EQ(printout_of({"-object", "help"}).text,
-            "List of user creatable objects:\n  memory-backend-file\n  memory-backend-memfd\n  memory-backend-ram\n");
+            "List of user creatable objects:\n  iothread\n  memory-backend-file\n  memory-backend-memfd\n  "
+            "memory-backend-ram\n"
+            "  secret\n  throttle-group\n");
   const std::string text = printout_of({"-object", "memory-backend-file,help"}).text;
   EXPECT_TRUE(text.starts_with("memory-backend-file options:\n  dump=<bool>"));
   EXPECT_NE(text.find("\n  mem-path=<str> "), std::string::npos);

@@ -28,6 +28,7 @@ constexpr StateStop kStateStops[] = {
     {RunState::kShutdown, Signal::kQuit, "the machine was powered off\n"},
     {RunState::kGuestPanicked, Signal::kAbort, "the guest panicked\n"},
     {RunState::kInternalError, Signal::kAbort, "a CPU cannot go on\n"},
+    {RunState::kIoError, Signal::kInterrupt, "the host failed at a disk request; 'continue' tries it again\n"},
 };
 
 bool is_user_mode(const x86::CpuState& state) {

@@ -13,15 +13,36 @@ constexpr unsigned kMsiLevelBit = 15;  // of the data (SDM 3A 11.11.2)
 
 }  // namespace
 
+AcceleratorIrqs::AcceleratorIrqs(accel::Vm& vm, accel::IrqchipMode mode, Logger log, bool has_irqfds)
+    : vm_(vm), mode_(mode), log_(std::move(log)) {
+  if (has_irqfds && mode != accel::IrqchipMode::kOff)
+    events_.emplace(vm, kIoapicPins, [this] { return set_routing(); });
+}
+
 void AcceleratorIrqs::set_irq(unsigned gsi, bool level) {
   if (const auto set = vm_.set_irq_line(gsi, level); !set) log_.error("GSI {}: {}", gsi, set.error().describe());
 }
 
 void AcceleratorIrqs::signal(std::uint64_t address, std::uint32_t data) {
   const accel::MsiMessage message{address, data};
-  if (mode_ == accel::IrqchipMode::kSplit && test_bit(data, kMsiLevelBit)) expect_end_of(message);
+  if (mode_ == accel::IrqchipMode::kSplit && test_bit(data, kMsiLevelBit))
+    expect_end_of(message);
+  else if (signal_event(message))
+    return;
   if (const auto sent = vm_.signal_msi(message); !sent)
     log_.guest_error("MSI {:#x} to {:#x}: {}", data, address, sent.error().describe());
+}
+
+bool AcceleratorIrqs::signal_event(const accel::MsiMessage& message) {
+  const std::scoped_lock lock(mutex_);
+  return events_ && events_->signal(message);
+}
+
+/// Under the lock.
+Result<> AcceleratorIrqs::set_routing() {
+  auto routes = mode_ == accel::IrqchipMode::kKernel ? pc_irq_routes() : level_routes_;
+  if (events_) events_->append_routes(routes);
+  return vm_.set_irq_routing(routes);
 }
 
 void AcceleratorIrqs::expect_end_of(const accel::MsiMessage& message) {
@@ -34,7 +55,7 @@ void AcceleratorIrqs::expect_end_of(const accel::MsiMessage& message) {
     level_routes_[oldest_].msi = message;
     oldest_ = (oldest_ + 1) % kIoapicPins;
   }
-  if (const auto set = vm_.set_irq_routing(level_routes_); !set)
+  if (const auto set = set_routing(); !set)
     log_.error("EOIs of level-triggered interrupts: {}", set.error().describe());
 }
 

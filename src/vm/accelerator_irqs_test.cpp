@@ -1,6 +1,7 @@
 #include "vm/accelerator_irqs.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -78,6 +79,83 @@ TEST_F(AcceleratorIrqsTest, TheLastTwentyFourMessagesAreKept) {
   EXPECT_EQ(data.front(), 0x30U + 16);
   EXPECT_EQ(data.back(), 0x30U + 39);
   for (std::uint32_t gsi = 0; gsi < 24; ++gsi) EXPECT_EQ(gsis[gsi], gsi);
+}
+
+/// How often the event of GSI was signalled since the last time.
+std::uint64_t signals(const FakeHost& host, std::uint32_t gsi) {
+  std::uint64_t count = 0;
+  if (host.irqfds.contains(gsi) && ::read(host.irqfds.at(gsi), &count, sizeof count) != sizeof count) return 0;
+  return count;
+}
+
+TEST_F(AcceleratorIrqsTest, AMessageThatComesOftenGoesByEvent) {
+  AcceleratorIrqs irqs(vm_, accel::IrqchipMode::kKernel, {}, true);
+  for (unsigned i = 0; i < MsiEvents::kSentBefore; ++i) irqs.signal(0xfee00000, 0x41);
+  irqs.signal(0xfee01000, 0x42);
+  EXPECT_EQ(host_.messages.size(), MsiEvents::kSentBefore + 1U);
+  EXPECT_TRUE(host_.irqfds.empty());
+  for (int i = 0; i < 3; ++i) irqs.signal(0xfee00000, 0x41);
+  EXPECT_EQ(host_.messages.size(), MsiEvents::kSentBefore + 1U);
+  ASSERT_EQ(host_.irqfds.size(), 1U);
+  EXPECT_EQ(host_.irqfds.begin()->first, 24U);
+  EXPECT_EQ(signals(host_, 24), 3U);
+  EXPECT_EQ(host_.routings, 1U);
+  ASSERT_EQ(host_.routes.size(), pc_irq_routes().size() + 1);  // the wires have theirs still
+  EXPECT_EQ(host_.routes.back().gsi, 24U);
+  EXPECT_EQ(host_.routes.back().msi, (accel::MsiMessage{0xfee00000, 0x41}));
+}
+
+TEST_F(AcceleratorIrqsTest, EventsAndLevelTriggeredMessagesShareTheTable) {
+  AcceleratorIrqs irqs(vm_, accel::IrqchipMode::kSplit, {}, true);
+  for (unsigned i = 0; i <= MsiEvents::kSentBefore; ++i) {
+    irqs.signal(0xfee00000, 0x41);
+    irqs.signal(0xfee00000, 0xc051);
+  }
+  EXPECT_EQ(host_.messages.size(), 2 * MsiEvents::kSentBefore + 1U);  // the level's each time
+  ASSERT_EQ(host_.routes.size(), 2U);
+  EXPECT_EQ(host_.routes[0].gsi, 0U);
+  EXPECT_EQ(host_.routes[0].msi.data, 0xc051U);
+  EXPECT_EQ(host_.routes[1].gsi, 24U);
+  EXPECT_EQ(host_.routes[1].msi.data, 0x41U);
+}
+
+/// A guest that never stops thinking of new messages.
+TEST_F(AcceleratorIrqsTest, TheMessageLongestUnusedMakesRoom) {
+  AcceleratorIrqs irqs(vm_, accel::IrqchipMode::kKernel, {}, true);
+  const auto send_often = [&](std::uint32_t data) {
+    for (unsigned i = 0; i <= MsiEvents::kSentBefore; ++i) irqs.signal(0xfee00000, data);
+  };
+  const auto most = static_cast<std::uint32_t>(MsiEvents::kMostMessages);
+  for (std::uint32_t data = 0; data < most; ++data) send_often(data);
+  irqs.signal(0xfee00000, 0);  // used again, by its event
+  EXPECT_EQ(host_.irqfds.size(), most);
+  host_.messages.clear();
+  irqs.signal(0xfee00000, 0x1000);
+  EXPECT_EQ(host_.irqfds.size(), most - 1);
+  EXPECT_FALSE(host_.irqfds.contains(25));  // of message 1
+  irqs.signal(0xfee00000, 1);
+  EXPECT_EQ(host_.messages.size(), 2U);
+  send_often(0x1000);
+  EXPECT_EQ(host_.routes.size(), pc_irq_routes().size() + host_.irqfds.size());
+  for (std::uint32_t data = 0x2000; data < 0x2000 + 3 * most; ++data) irqs.signal(0xfee00000, data);
+  EXPECT_TRUE(host_.irqfds.empty());
+}
+
+TEST_F(AcceleratorIrqsTest, AnAcceleratorThatRefusesIsNotAskedAgain) {
+  host_.refuses_irqfds = true;
+  AcceleratorIrqs irqs(vm_, accel::IrqchipMode::kKernel, {}, true);
+  for (unsigned i = 0; i < 3 * MsiEvents::kSentBefore; ++i) irqs.signal(0xfee00000, 0x41);
+  EXPECT_EQ(host_.messages.size(), 3U * MsiEvents::kSentBefore);
+  EXPECT_EQ(host_.routings, 1U);
+}
+
+TEST_F(AcceleratorIrqsTest, EndsWithNoEventLeft) {
+  {
+    AcceleratorIrqs irqs(vm_, accel::IrqchipMode::kKernel, {}, true);
+    for (unsigned i = 0; i <= MsiEvents::kSentBefore; ++i) irqs.signal(0xfee00000, 0x41);
+    EXPECT_EQ(host_.irqfds.size(), 1U);
+  }
+  EXPECT_TRUE(host_.irqfds.empty());
 }
 
 }  // namespace

@@ -82,7 +82,9 @@ Result<std::unique_ptr<VirtualMachine>> VirtualMachineBuilder::build() && {
   DOPPEL_TRY(create_vcpus());
   vm_->machine_->reset();
   vm_->memory_->add_listener(*vm_->slots_);  // only now: the accelerator sees the memory map once, complete
+  vm_->ports_->add_listener(*vm_->port_slots_);
   vm_->reset_vcpus();
+  vm_->iothreads_->start();
   return std::move(vm_);
 }
 
@@ -126,7 +128,8 @@ Result<> VirtualMachineBuilder::choose_irqchip() {
   using accel::IrqchipMode;
   DOPPEL_ASSIGN(irqchip_, wanted_irqchip());
   DOPPEL_TRY(vm_->vm_->create_irqchip(irqchip_));
-  vm_->accelerator_irqs_ = std::make_unique<AcceleratorIrqs>(*vm_->vm_, irqchip_, log_.named("irq"));
+  vm_->accelerator_irqs_ = std::make_unique<AcceleratorIrqs>(*vm_->vm_, irqchip_, log_.named("irq"),
+                                                             vm_->accelerator_->capabilities().irqfd);
   if (irqchip_ == IrqchipMode::kKernel) {
     DOPPEL_ASSIGN(vm_->irqchip_at_reset_, vm_->vm_->save_irqchip());
     return vm_->vm_->set_irq_routing(pc_irq_routes());
@@ -162,6 +165,11 @@ Result<> VirtualMachineBuilder::create_memory() {
   const auto failed = [log = log_](const Error& error) { log.error("guest memory: {}", error.describe()); };
   vm_->slots_ = std::make_unique<accel::SlotTable>(
       *vm_->vm_, accel::SlotTable::Options{.capabilities = vm_->accelerator_->capabilities()}, failed);
+  vm_->port_slots_ =
+      std::make_unique<accel::SlotTable>(*vm_->vm_,
+                                         accel::SlotTable::Options{.space = accel::SlotTable::Space::kPorts,
+                                                                   .capabilities = vm_->accelerator_->capabilities()},
+                                         failed);
   if (vm_->accelerator_->name() == "kvm") {
     vm_->stepper_ = std::make_unique<InstructionStepper>(VcpuBuses{*vm_->memory_, *vm_->ports_}, log_.named("stepper"));
     vm_->vm_->set_fallback(vm_->stepper_.get());
@@ -178,7 +186,17 @@ Result<> VirtualMachineBuilder::create_chardevs() {
 }
 
 Result<> VirtualMachineBuilder::open_disks() {
-  vm_->disks_ = std::make_unique<DiskSet>(vm_->loop_);
+  vm_->iothreads_ = std::make_unique<IoThreadSet>(config_.iothreads, config_.process.debug_threads);
+  DOPPEL_ASSIGN(DiskHomes homes, DiskHomes::plan(config_));
+  DiskSet::Events events{.stopped = [vm = vm_.get()](const std::string& why) { vm->disk_stopped(why); },
+                         .fatal =
+                             [vm = vm_.get(), log = log_](const Error& error) {
+                               log.error("{}", error.describe());
+                               vm->quit(1);
+                             }};
+  vm_->disks_ = std::make_unique<DiskSet>(vm_->loop_, std::move(events), *vm_->iothreads_, std::move(homes));
+  for (const BlockObjectConfig& object : config_.block_objects) DOPPEL_TRY(vm_->disks_->add_object(object));
+  DOPPEL_TRY(vm_->disks_->open_nodes(config_.nodes));
   for (const DriveConfig& drive : config_.drives) DOPPEL_TRY(vm_->disks_->open(drive));
   return {};
 }
@@ -235,7 +253,15 @@ hw::MachineParts VirtualMachineBuilder::machine_parts() {
     if (id.empty()) return nullptr;
     return vm->chardevs_->claim(id);
   };
+  parts.loop = &vm_->loop_;
   parts.find_disk = [vm = vm_.get()](std::string_view id) { return vm->disks_->claim(id); };
+  parts.find_iothread = [vm = vm_.get()](std::string_view id) -> Result<hw::IoThread> {
+    DOPPEL_TRY(check_iothread(vm->config_, id));
+    return hw::IoThread{
+        .loop = vm->iothreads_->find(id),
+        .find_disk = [vm, home = std::string(id)](std::string_view disk) { return vm->disks_->claim(disk, home); }};
+  };
+  parts.read_disk = [vm = vm_.get()](const block::Disk& disk) { return vm->disks_->read_all(disk); };
   return parts;
 }
 

@@ -97,8 +97,30 @@ struct DriveConfig {
   std::string format{};  // empty: by the image's first bytes
   std::string cache = "writeback";
   bool read_only = false;
-  bool snapshot = false;  // the image stays as it is
-  bool discard = false;   // what the guest discards becomes free on the host
+  bool snapshot = false;               // the image stays as it is
+  bool discard = false;                // what the guest discards becomes free on the host
+  std::string write_error = "enospc";  // werror=: report, ignore, stop, or stop where the host has no space left
+  std::string read_error = "report";   // rerror=: the same for reading
+  KeyValues options{};                 // of the image's nodes ("file.driver"), "throttling.*", "aio"...
+};
+
+/// `-blockdev`: a node's options by dotted names. Nodes are opened in their order; devices name a node-name like a
+/// drive.
+struct NodeConfig {
+  KeyValues options;
+};
+
+/// `-object` of the types that nodes refer to: secret and throttle-group.
+struct BlockObjectConfig {
+  std::string type;
+  std::string id;
+  KeyValues options;
+};
+
+/// `-object iothread`: a thread that works on the disks of devices with iothread=ID.
+struct IoThreadConfig {
+  std::string id;
+  unsigned workers = 0;  // thread-pool-max: helpers for host calls that block; 0: as many as the main thread has
 };
 
 /// `-device DRIVER,key=value` or its JSON. `id`, `bus` and `addr` are among the properties.
@@ -182,6 +204,9 @@ struct VmConfig {
   std::vector<chardev::ChardevConfig> chardevs;
   std::vector<std::string> serial;  // the chardev id behind each port; "" leaves the port out
   bool default_devices = true;      // false: -nodefaults
+  std::vector<BlockObjectConfig> block_objects;
+  std::vector<IoThreadConfig> iothreads;
+  std::vector<NodeConfig> nodes;
   std::vector<DriveConfig> drives;
   std::vector<DeviceConfig> devices;
   std::vector<GlobalConfig> globals;

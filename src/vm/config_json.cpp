@@ -155,6 +155,24 @@ void describe(auto& fields, Is<DriveConfig> auto& drive) {
   fields("read-only", drive.read_only);
   fields("snapshot", drive.snapshot);
   fields("discard", drive.discard);
+  fields("write-error", drive.write_error);
+  fields("read-error", drive.read_error);
+  fields("options", drive.options);
+}
+
+void describe(auto& fields, Is<NodeConfig> auto& node) {
+  fields("options", node.options);
+}
+
+void describe(auto& fields, Is<BlockObjectConfig> auto& object) {
+  fields("type", object.type);
+  fields("id", object.id);
+  fields("options", object.options);
+}
+
+void describe(auto& fields, Is<IoThreadConfig> auto& thread) {
+  fields("id", thread.id);
+  fields("thread-pool-max", thread.workers);
 }
 
 void describe(auto& fields, Is<DeviceConfig> auto& device) {
@@ -292,6 +310,9 @@ void describe(auto& fields, Is<VmConfig> auto& config) {
   fields("chardevs", config.chardevs);
   fields("serial", config.serial);
   fields("default-devices", config.default_devices);
+  fields("block-objects", config.block_objects);
+  fields("iothreads", config.iothreads);
+  fields("nodes", config.nodes);
   fields("drives", config.drives);
   fields("devices", config.devices);
   fields("globals", config.globals);

@@ -34,6 +34,9 @@ VmConfig unusual() {
   config.uuid = "550e8400-e29b-41d4-a716-446655440000";
   config.serial = {"s0", ""};
   config.default_devices = false;
+  config.iothreads = {{.id = "io0", .workers = 8}};
+  config.block_objects = {{.type = "secret", .id = "s0", .options = {{"data", "x"}}}};
+  config.nodes = {{.options = {{"driver", "null-co"}, {"node-name", "n0"}}}};
   config.drives = {{.id = "d0", .file = "/x", .format = "raw", .cache = "none", .read_only = true, .discard = true}};
   config.devices = {{.driver = "pci-bridge", .properties = {{"id", "b"}, {"chassis_nr", "2"}}}};
   config.globals = {{.driver = "pci-bridge", .property = "msi", .value = "off"}};

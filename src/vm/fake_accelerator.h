@@ -224,6 +224,8 @@ struct FakeHost {
   std::vector<accel::MsiMessage> messages;
   std::vector<accel::IrqRoute> routes;
   unsigned routings = 0;
+  std::map<std::uint32_t, int> irqfds;  // descriptor by GSI
+  bool refuses_irqfds = false;
   unsigned irqchip_loads = 0;
   std::vector<std::uint32_t> exiting_msrs;
 };
@@ -275,8 +277,16 @@ class FakeVm final : public accel::Vm {
   }
   Result<> attach_ioeventfd(const accel::IoEventSpec&, const event::EventFd&) override { return unsupported(); }
   Result<> detach_ioeventfd(const accel::IoEventSpec&, const event::EventFd&) override { return unsupported(); }
-  Result<> attach_irqfd(std::uint32_t, const event::EventFd&, const event::EventFd*) override { return unsupported(); }
-  Result<> detach_irqfd(std::uint32_t, const event::EventFd&) override { return unsupported(); }
+  Result<> attach_irqfd(std::uint32_t gsi, const event::EventFd& event, const event::EventFd*) override {
+    const std::scoped_lock lock(host_.mutex);
+    if (host_.refuses_irqfds) return unsupported();
+    host_.irqfds[gsi] = event.fd();
+    return {};
+  }
+  Result<> detach_irqfd(std::uint32_t gsi, const event::EventFd&) override {
+    const std::scoped_lock lock(host_.mutex);
+    return host_.irqfds.erase(gsi) == 1 ? Result<>() : unsupported();
+  }
   Result<> coalesce(memory::GuestPhysAddr, std::uint64_t, bool) override { return unsupported(); }
   Result<> uncoalesce(memory::GuestPhysAddr, std::uint64_t, bool) override { return unsupported(); }
   void drain_coalesced(const CoalescedWrite& /*write*/) override {}

@@ -15,6 +15,7 @@ enum class RunState : std::uint8_t {
   kSuspended,  // ACPI S3
   kGuestPanicked,
   kInternalError,  // a vCPU cannot go on
+  kIoError,        // the host failed at a disk request, which is tried again when the machine goes on
 };
 
 /// What one CPU does when the machine is set going by a debugger.

@@ -1,5 +1,7 @@
 #include "vm/virtual_machine.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <utility>
@@ -20,6 +22,7 @@ std::string_view to_string(RunState state) {
     case RunState::kSuspended: return "suspended";
     case RunState::kGuestPanicked: return "guest-panicked";
     case RunState::kInternalError: return "internal-error";
+    case RunState::kIoError: return "io-error";
   }
   return "unknown";
 }
@@ -28,9 +31,11 @@ VirtualMachine::VirtualMachine(VmConfig config, event::Loop& loop, LogSink& sink
     : config_(std::move(config)), loop_(loop), log_(sink, "vm") {}
 
 VirtualMachine::~VirtualMachine() {
-  if (running()) halt();  // no vCPU reports to its neighbours while they go
+  if (running()) halt();               // no vCPU reports to its neighbours while they go
+  if (iothreads_) iothreads_->stop();  // and no device interrupts them
   vcpus_.clear();
   if (slots_ && memory_) memory_->remove_listener(*slots_);
+  if (port_slots_ && ports_) ports_->remove_listener(*port_slots_);
 }
 
 int VirtualMachine::run() {
@@ -53,7 +58,19 @@ void VirtualMachine::resume() {
 void VirtualMachine::resume(std::span<const CpuRun> plan) {
   if (running() || needs_reset() || state_ == RunState::kSuspended) return;
   set_state(RunState::kRunning);
+  disks_->retry_requests();
   start(plan);
+}
+
+void VirtualMachine::retry_disks() {
+  if (state_ == RunState::kIoError) resume();
+}
+
+/// The host failed at a disk request that is held until the machine goes on.
+void VirtualMachine::disk_stopped(const std::string& why) {
+  if (!running()) return;  // it fails again when the machine goes on, or was told of already
+  log_.error("{}; the guest is paused: mend it, then let the guest go on by 'kill -CONT {}'", why, ::getpid());
+  pause(RunState::kIoError);
 }
 
 void VirtualMachine::start(std::span<const CpuRun> plan) {
@@ -76,9 +93,10 @@ void VirtualMachine::pause(RunState state) {
 }
 
 void VirtualMachine::reset() {
-  if (running()) {
-    halt();
+  if (running() || state_ == RunState::kIoError) {
+    if (running()) halt();
     restart_hardware(&hw::Machine::reset);
+    set_state(RunState::kRunning);
     start(std::vector(vcpus_.size(), CpuRun::kRun));
     return;
   }
@@ -91,6 +109,7 @@ void VirtualMachine::reset() {
 void VirtualMachine::restart_hardware(void (hw::Machine::*how)()) {
   ++resets_;
   (machine_.get()->*how)();
+  disks_->abandon_requests();  // the devices have forgotten them
   for (const auto& port : apic_ports_) port->clear();
   if (!irqchip_at_reset_.empty())
     if (const auto loaded = vm_->load_irqchip(irqchip_at_reset_); !loaded)

@@ -1,8 +1,8 @@
 // The composition root: builds a machine from a VmConfig, and runs, pauses, resets and ends it.
 //
-// Threads: made, run and destroyed on the loop's thread, and so is every public member called, unless a line says
-// otherwise. What devices and vCPUs report comes in on their threads; it stops the vCPUs at once and is acted on by the
-// loop.
+// Threads: made, run and destroyed on the main thread, whose loop it is given, and so is every public member called,
+// unless a line says otherwise. What devices and vCPUs report comes in on their threads; it stops the vCPUs at once and
+// is acted on by the loop.
 #pragma once
 
 #include <atomic>
@@ -28,6 +28,7 @@
 #include "vm/disk_set.h"
 #include "vm/guest_memory.h"
 #include "vm/instruction_stepper.h"
+#include "vm/iothread_set.h"
 #include "vm/run_state.h"
 #include "vm/vcpu_thread.h"
 
@@ -46,7 +47,8 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   /// Runs the loop until the machine ends; the process's exit status.
   int run();
 
-  /// Nothing happens to a machine that must be reset first (see needs_reset()), or woken.
+  /// Nothing happens to a machine that must be reset first (see needs_reset()), or woken. Disk requests that the host
+  /// failed at (RunState::kIoError) are tried again.
   void resume();
   /// Sets going only some CPUs, one entry in PLAN for each. kStep: one instruction without interrupts, then a DebugExit
   /// with DR6.BS; ask for single steps by Vcpu::set_debug() before. Guest time stands still unless a CPU is to kRun.
@@ -60,6 +62,8 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   void wake();
   /// Ends run() with STATUS. Any thread.
   void quit(int status);
+  /// Goes on after RunState::kIoError; otherwise nothing.
+  void retry_disks();
 
   [[nodiscard]] RunState state() const { return state_; }
   [[nodiscard]] bool running() const { return state_ == RunState::kRunning; }
@@ -112,6 +116,7 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   void set_state(RunState state);
   void restart_hardware(void (hw::Machine::*how)());
   void reset_vcpus();
+  void disk_stopped(const std::string& why);
   void reset_or_exit();
   void power_off();
   void panicked();
@@ -136,8 +141,10 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   std::unique_ptr<memory::AddressSpace> memory_;
   std::unique_ptr<memory::AddressSpace> ports_;
   std::unique_ptr<accel::SlotTable> slots_;
-  std::unique_ptr<InstructionStepper> stepper_;  // for what the accelerator cannot execute
+  std::unique_ptr<accel::SlotTable> port_slots_;  // of these only the doorbells
+  std::unique_ptr<InstructionStepper> stepper_;   // for what the accelerator cannot execute
   std::unique_ptr<chardev::ChardevSet> chardevs_;
+  std::unique_ptr<IoThreadSet> iothreads_;  // running from the end of building on
   std::unique_ptr<DiskSet> disks_;
   std::unique_ptr<AcceleratorIrqs> accelerator_irqs_;
   std::vector<std::unique_ptr<ApicPort>> apic_ports_;  // empty when the accelerator has the local APICs

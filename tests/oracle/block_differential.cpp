@@ -224,7 +224,7 @@ void BlockDifferential::report(const CodeBlock& block, std::uint64_t seed, std::
 }
 
 void BlockDifferential::summarise() const {
-  const accel::soft::Translator::Statistics& code = guest_.translator().statistics();
+  const accel::soft::Translator::Statistics code = guest_.translator().statistics();
   fmt::print(
       "{} blocks, {} cases ({} faulting, {} with changed code, {} given up), {} translations entered {} times, {} "
       "mismatches\n",

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "accel/soft/interpreter/gather.h"
+#include "accel/soft/translator/plan.h"
 #include "base/bits.h"
 #include "comparison.h"
 
@@ -42,6 +44,11 @@ bool is_general(ZydisISASet set) {
   }
 }
 
+/// Two of SSE2's have the same names.
+bool is_string(const Form& form) {
+  return accel::soft::string_use(form.mnemonic).has_value() && form.isa_set != ZYDIS_ISA_SET_SSE2;
+}
+
 /// The general register that REG is part of, by number; none otherwise.
 std::optional<unsigned> general_number(ZydisRegister reg) {
   const ZydisRegister whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
@@ -77,7 +84,23 @@ bool is_unsuited(const Sample& sample) {
   const Tolerance tolerance = tolerance_of(sample);
   if (may_read_old_stack_pointer(sample)) return true;
   if (tolerance.image_holes != 0 || tolerance.may_fault || tolerance.rflags != 0) return true;
-  return std::ranges::any_of(sample.operands(), has_vector_index);
+  return std::ranges::any_of(sample.operands(), has_vector_index) && !accel::soft::is_gather(sample.zydis.mnemonic);
+}
+
+/// Those that an instruction names, also as indices.
+std::uint32_t vector_registers(const Sample& sample) {
+  std::uint32_t set = 0;
+  for (const ZydisDecodedOperand& operand : sample.operands()) {
+    if (has_vector_index(operand)) set |= 1U << static_cast<unsigned>(ZydisRegisterGetId(operand.mem.index));
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    switch (ZydisRegisterGetClass(operand.reg.value)) {
+      case ZYDIS_REGCLASS_XMM:
+      case ZYDIS_REGCLASS_YMM:
+      case ZYDIS_REGCLASS_ZMM: set |= 1U << static_cast<unsigned>(ZydisRegisterGetId(operand.reg.value)); break;
+      default: break;
+    }
+  }
+  return set;
 }
 
 /// Those that an instruction names, also in addresses.
@@ -145,7 +168,9 @@ class BlockGenerator::Builder {
   void append(const Sample& sample);
   bool place_accesses(Sample& sample);
   bool lead_to_safety(Sample& sample);
+  void make_alike(const Sample& sample);
   void set_register(unsigned number, std::uint64_t value);
+  [[nodiscard]] bool set_vectors(const ProcessorState& aimed);
   void add_bytes(std::span<const std::uint8_t> bytes);
   void add_patch();
 
@@ -155,6 +180,7 @@ class BlockGenerator::Builder {
   CodeBlock block_;
   ProcessorState live_;
   std::uint16_t touched_ = 0;  // registers whose value at the start matters already
+  std::uint32_t touched_vectors_ = 0;
   std::array<unsigned, 3> usual_bases_{};
 };
 
@@ -201,6 +227,7 @@ bool BlockGenerator::Builder::is_wanted(const Sample& sample, bool last) {
 bool BlockGenerator::Builder::add(Sample sample) {
   if (!place_accesses(sample)) return false;
   if (is_branch(sample.zydis) && !lead_to_safety(sample)) return false;
+  if ((sample.zydis.attributes & ZYDIS_ATTRIB_HAS_REPE) != 0 && random_.one_in(2)) make_alike(sample);
   const ProcessorState before = live_;
   const Memory memory(data().begin(), data().end());
   owner_.guest_.select(owner_.guest_.decode_also(sample.address, sample.bytes()));
@@ -227,6 +254,7 @@ void BlockGenerator::Builder::append(const Sample& sample) {
   block_.cr2_tolerance |= tolerance_of(sample).cr2;
   block_.address_registers |= address_registers(sample);
   touched_ |= general_registers(sample);
+  touched_vectors_ |= vector_registers(sample);
 }
 
 /// May put instructions in front of SAMPLE, which moves on then.
@@ -234,7 +262,7 @@ bool BlockGenerator::Builder::place_accesses(Sample& sample) {
   states_.follow(sample);
   if (states_.stays(live_) && !(address_registers(sample) != 0 && random_.one_in(8))) return true;
   ProcessorState aimed = live_;
-  if (!states_.aim(aimed)) return false;
+  if (!states_.aim(aimed) || !set_vectors(aimed)) return false;
   for (unsigned number = 0; number < aimed.gpr.size(); ++number)
     if (aimed.gpr.at(number) != live_.gpr.at(number)) set_register(number, aimed.gpr.at(number));
   if (sample.address != block_.end()) {
@@ -243,6 +271,28 @@ bool BlockGenerator::Builder::place_accesses(Sample& sample) {
     sample = *moved;
   }
   return states_.stays(live_);
+}
+
+/// What CMPS compares: its two strings, but for an element perhaps, as far as nobody has written to the second. What
+/// SCAS reads becomes the accumulator's likewise.
+void BlockGenerator::Builder::make_alike(const Sample& sample) {
+  const std::size_t size = sample.zydis.operand_width / 8U;
+  const bool down = (live_.rflags & x86::rflags::kDf) != 0;
+  const bool scans = sample.operands()[0].type != ZYDIS_OPERAND_TYPE_MEMORY;
+  const std::uint64_t mask = low_mask(sample.zydis.address_width);
+  const std::uint64_t count = live_.gpr[x86::kRcx] & mask;
+  for (std::uint64_t n = 0; n < count; ++n) {
+    const std::uint64_t distance = down ? 0 - n * size : n * size;
+    const std::uint64_t from = (live_.gpr[x86::kRsi] & mask) + distance - layout::kData;
+    const std::uint64_t to = (live_.gpr[x86::kRdi] & mask) + distance - layout::kData;
+    if (to > layout::kDataSize - size || (!scans && from > layout::kDataSize - size)) return;
+    if (std::memcmp(data().data() + to, block_.memory.data() + to, size) != 0) return;
+    std::uint64_t element = live_.gpr[x86::kRax];
+    if (!scans) std::memcpy(&element, data().data() + from, size);
+    std::memcpy(data().data() + to, &element, size);
+    std::memcpy(block_.memory.data() + to, &element, size);
+    if (random_.one_in(64)) return;
+  }
 }
 
 /// Of an indirect branch, whose target may be anything.
@@ -272,6 +322,16 @@ bool BlockGenerator::Builder::lead_to_safety(Sample& sample) {
     return true;
   }
   return false;
+}
+
+/// Indices can be had at the start only.
+bool BlockGenerator::Builder::set_vectors(const ProcessorState& aimed) {
+  for (unsigned number = 0; number < aimed.fpu.vector.size(); ++number) {
+    if (aimed.fpu.vector.at(number) == live_.fpu.vector.at(number)) continue;
+    if ((touched_vectors_ >> number & 1U) != 0) return false;
+    block_.start.fpu.vector.at(number) = live_.fpu.vector.at(number) = aimed.fpu.vector.at(number);
+  }
+  return true;
 }
 
 void BlockGenerator::Builder::set_register(unsigned number, std::uint64_t value) {
@@ -324,11 +384,13 @@ BlockGenerator::BlockGenerator(const InstructionForms& forms, GuestRunner& guest
     if (!guest.has(form.isa_set)) continue;
     all_.push_back(&form);
     if (is_general(form.isa_set)) general_.push_back(&form);
+    if (is_string(form)) strings_.push_back(&form);
+    if (accel::soft::is_gather(form.mnemonic)) gathers_.push_back(&form);
   }
 }
 
 std::optional<Sample> BlockGenerator::draw_sample(Random& random, std::uint64_t address) const {
-  const auto& forms = random.one_in(3) ? all_ : general_;
+  const auto& forms = random.one_in(16) ? strings_ : random.one_in(48) ? gathers_ : random.one_in(3) ? all_ : general_;
   return forms_.draw_at(address, *forms[random.below(forms.size())], random, gs_base_);
 }
 
@@ -403,6 +465,9 @@ BlockGenerator::Rehearsal BlockGenerator::rehearse(CodeBlock& block, const Proce
     // Whether the target or the stack is found bad first differs between processors.
     const bool is_call = step.sample.zydis.meta.category == ZYDIS_CATEGORY_CALL;
     if (is_call && result.ending.vector == x86::kGeneralProtection) return result;
+    // So does how far a gather has come by then, and what is in the registers above it.
+    const bool faulted = result.ending.vector != Ending::kNoFault;
+    if (faulted && accel::soft::is_gather(step.sample.zydis.mnemonic)) return result;
     if (result.ending.vector != Ending::kNoFault) break;
     if (result.state.rip != step.sample.address + bytes.size()) {
       result.safe = is_safe_target(block, result.state.rip);

@@ -74,6 +74,8 @@ class BlockGenerator {
   const std::uint64_t gs_base_;
   std::vector<const Form*> general_;  // those that most programs are made of
   std::vector<const Form*> all_;
+  std::vector<const Form*> strings_;
+  std::vector<const Form*> gathers_;  // and scatters
 };
 
 }  // namespace doppel::oracle

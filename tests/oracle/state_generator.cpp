@@ -246,6 +246,16 @@ bool StateGenerator::stays(const ProcessorState& state) const {
   });
 }
 
+/// Where a repeated string of elements of SIZE bytes begins, one time in three: near enough to a page's end, or the
+/// data's, to get there.
+std::optional<std::uint64_t> StateGenerator::string_target(const ProcessorState& state, std::uint64_t size) {
+  if (!is_repeated(sample_->zydis) || !random_.one_in(3)) return std::nullopt;
+  const std::uint64_t reach = size * (2 + (state.gpr[x86::kRcx] & low_mask(sample_->zydis.address_width)));
+  const bool down = (state.rflags & x86::rflags::kDf) != 0;
+  const std::uint64_t page = layout::kData + layout::kPage * ((down ? 0 : 1) + random_.below(2));
+  return down ? page + random_.below(reach) : page - random_.below(reach);
+}
+
 /// Where an operand of SIZE bytes goes: within the data, across one of its ends, or beyond; seldom nowhere.
 std::uint64_t StateGenerator::target(std::uint64_t size) {
   const std::uint64_t reach = std::max<std::uint64_t>(size, 8);
@@ -295,6 +305,7 @@ bool StateGenerator::place_memory_operands(ProcessorState& state) {
 void StateGenerator::place_operand(ProcessorState& state, const ZydisDecodedOperand& operand) {
   const auto& memory = operand.mem;
   std::uint64_t wanted = target(operand.size / 8U);
+  if (const auto begin = string_target(state, operand.size / 8U)) wanted = *begin;
   if (is_vsib(operand)) {
     place_indices(state, operand);
     wanted = layout::kData + layout::kDataSize / 2;
@@ -331,7 +342,25 @@ void StateGenerator::place_indices(ProcessorState& state, const ZydisDecodedOper
   }
 }
 
+/// Of all elements that the index register has room for, whether they are masked or not.
+bool StateGenerator::elements_stay(const ProcessorState& state, const ZydisDecodedOperand& operand) const {
+  const auto& vector = state.fpu.vector.at(number_of(operand.mem.index));
+  const std::size_t size = has_wide_indices(sample_->zydis.mnemonic) ? 8 : 4;
+  const std::size_t used = ZydisRegisterGetWidth(ZYDIS_MACHINE_MODE_LONG_64, operand.mem.index) / 8U;
+  for (std::size_t at = 0; at < used; at += size) {
+    std::int32_t narrow = 0;
+    std::int64_t index = 0;
+    std::memcpy(&narrow, vector.data() + at, sizeof narrow);
+    std::memcpy(&index, vector.data() + at, size);
+    if (size == sizeof narrow) index = narrow;
+    const std::uint64_t address = address_of(state, operand, static_cast<std::uint64_t>(index));
+    if (address < layout::kArena + kMargin || address > layout::kArenaEnd - kMargin) return false;
+  }
+  return true;
+}
+
 bool StateGenerator::stays_in_arena(const ProcessorState& state, const ZydisDecodedOperand& operand) const {
+  if (is_vsib(operand)) return elements_stay(state, operand);
   const ZydisRegister index_register = operand.mem.index;
   std::uint64_t index = is_general(index_register) ? state.gpr[number_of(index_register)] : 0;
   if (index_register == ZYDIS_REGISTER_AL) index &= 0xff;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -45,11 +46,13 @@ class StateGenerator {
   void fill_memory(const ProcessorState& state, std::span<std::byte, layout::kDataSize> memory);
   void clear_popped_trap_flag(const ProcessorState& state, std::span<std::byte, layout::kDataSize> memory) const;
   bool fill_branch_target(ProcessorState& state, std::span<std::byte, layout::kDataSize> memory);
+  [[nodiscard]] bool elements_stay(const ProcessorState& state, const ZydisDecodedOperand& operand) const;
   [[nodiscard]] bool stays_in_arena(const ProcessorState& state, const ZydisDecodedOperand& operand) const;
   [[nodiscard]] std::uint64_t address_of(const ProcessorState& state, const ZydisDecodedOperand& operand,
                                          std::uint64_t index) const;
   [[nodiscard]] std::uint64_t segment_base(ZydisRegister segment) const;
   [[nodiscard]] std::uint64_t target(std::uint64_t size);
+  [[nodiscard]] std::optional<std::uint64_t> string_target(const ProcessorState& state, std::uint64_t size);
   [[nodiscard]] bool is(ZydisMnemonic mnemonic) const { return sample_->zydis.mnemonic == mnemonic; }
 
   Random& random_;

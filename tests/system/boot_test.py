@@ -7,6 +7,7 @@ What needs /dev/kvm is skipped, with the reason, where it cannot be opened."""
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,24 @@ class TestGuestOnSoft(TestGuest, unittest.TestCase):
                 self.assertRegex(names.read(), r"\A[0-9a-f]+ [0-9a-f]+ doppel_gate\n[0-9a-f]+ [0-9a-f]+ guest_0x[0-9a-f]+\n")
             with open(os.path.join(directory, f"jit-{process.pid}.dump"), "rb") as dump:
                 self.assertEqual(dump.read(8), b"DTiJ\1\0\0\0")
+
+
+class Signals(unittest.TestCase):
+    def test_told_to_end_again_and_again(self):
+        for _ in range(5):
+            process = subprocess.Popen([PROGRAM, *QUIET, "-accel", "soft", "-serial", "none", "-smp", "2", "-S"], stdin=subprocess.DEVNULL)
+            deadline = time.monotonic() + SECONDS
+            while not self.catches(process, signal.SIGTERM) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            while process.poll() is None and time.monotonic() < deadline:
+                process.send_signal(signal.SIGTERM)
+            process.kill()
+            self.assertEqual(process.wait(), 0)
+
+    @staticmethod
+    def catches(process, number):
+        with open(f"/proc/{process.pid}/status") as status:
+            return int(re.search(r"SigCgt:\s*(\w+)", status.read())[1], 16) >> (number - 1) & 1
 
 
 unittest.main(argv=sys.argv[:1], verbosity=2)

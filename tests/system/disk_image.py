@@ -7,13 +7,14 @@ import re
 import shutil
 import struct
 import subprocess
+import tempfile
 
 SECTOR = 512
 MIB = 1 << 20
 FIRST_PARTITION = 1 * MIB
 GRUB = "/usr/lib/grub/i386-pc"
 GRUB_MODULES = ["biosdisk", "part_msdos", "ext2", "iso9660", "normal", "configfile", "linux", "serial", "terminal", "echo"]
-DISK_MODULES = ["ata_piix", "sd_mod", "sr_mod", "ext4", "isofs", "crc32c_generic", "crct10dif_generic"]
+DISK_MODULES = ["ata_piix", "ahci", "nvme", "sd_mod", "sr_mod", "ext4", "isofs", "crc32c_generic", "crct10dif_generic"]
 
 INITRAMFS_INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -21,9 +22,24 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 for module in /modules/*; do insmod "$module" || echo "disk-test: $module does not load"; done
+# /dev/disk-a, -b and so on by their places, since the letters of /dev/sd* are those of a race. False: some are missing.
+name_disks() {
+  set -- a b c d e f
+  for device in /sys/bus/scsi/devices/*:*:*:*; do
+    [ "$(cat "$device/type" 2>/dev/null)" = 0 ] || continue
+    disk=$(ls "$device/block" 2>/dev/null)
+    [ -b "/dev/$disk" ] || return 1
+    for node in /dev/$disk*; do ln -sf "$node" "/dev/disk-$1${node#/dev/$disk}"; done
+    shift
+  done
+}
 root=$(sed 's/.*root=\\([^ ]*\\).*/\\1/' /proc/cmdline)
 tries=0
-while [ ! -b "$root" ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+while ! name_disks || [ ! -b "$root" ]; do
+  [ $tries -lt 600 ] || break
+  sleep 0.1
+  tries=$((tries + 1))
+done
 mount "$root" /root || exec sh
 mount --move /dev /root/dev
 exec switch_root /root /sbin/init
@@ -46,6 +62,8 @@ linux /boot/vmlinuz root={root} console=ttyS0 panic=-1 quiet
 initrd /boot/initrd.gz
 boot
 """
+
+DISK_MODULES += ["virtio_pci", "virtio_blk", "virtio_scsi"]
 
 
 class Missing(Exception):
@@ -149,13 +167,13 @@ def write_boot_code(image, work):
     image.write(data)
 
 
-def make_disk(guest, work, path, root_size=64 * MIB, spare_size=64 * MIB):
-    """An installed system on the first partition of PATH; the second is empty."""
-    tree = guest.make_tree(work, "/dev/sda1")
+def make_disk(guest, work, path, root_size=64 * MIB, spare_size=64 * MIB, root="/dev/disk-a1", uuid="random"):
+    """An installed system on the first partition of PATH, whose file system has UUID; the second is empty."""
+    tree = guest.make_tree(work, root)
     with open(path, "wb") as image:
         image.truncate(FIRST_PARTITION + root_size + spare_size)
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, "-E", f"offset={FIRST_PARTITION},root_owner=0:0",
-                    path, f"{root_size // 1024}k"], check=True, stderr=subprocess.PIPE)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, "-U", uuid, "-E",
+                    f"offset={FIRST_PARTITION},root_owner=0:0", path, f"{root_size // 1024}k"], check=True, stderr=subprocess.PIPE)
     with open(path, "r+b") as image:
         write_boot_code(image, work)
         image.seek(446)
@@ -165,9 +183,38 @@ def make_disk(guest, work, path, root_size=64 * MIB, spare_size=64 * MIB):
         image.write(b"\x55\xaa")
 
 
+def check_file_systems(path):
+    """Has e2fsck look at both partitions of the disk in PATH."""
+    part = path + ".part"
+    for number in (0, 1):
+        with open(path, "rb") as disk:
+            disk.seek(446 + 16 * number + 8)
+            first, size = (int.from_bytes(disk.read(4), "little") * SECTOR for _ in range(2))
+        subprocess.run(["dd", f"if={path}", f"of={part}", "bs=64k", "iflag=skip_bytes,count_bytes", f"skip={first}",
+                        f"count={size}", "status=none"], check=True)
+        found = subprocess.run(["e2fsck", "-f", "-n", part], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if found.returncode != 0:
+            raise AssertionError(found.stdout.decode())
+
+
 def make_iso(guest, work, path):
     """The same system on a CD-ROM, made bootable by grub-mkrescue."""
     need([shutil.which("grub-mkrescue"), shutil.which("xorriso"), shutil.which("mformat")])
     tree = guest.make_tree(work, "/dev/sr0")
     subprocess.run(["grub-mkrescue", "-o", path, "--install-modules=" + " ".join(GRUB_MODULES), "--fonts=", "--locales=",
                     "--themes=", "-d", GRUB, tree], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def make_fio_disk(path):
+    """A file system with fio and all that it loads, in one directory. Mounted at /mnt, FIO runs it."""
+    fio = shutil.which("fio")
+    need([fio])
+    libraries = subprocess.run(["ldd", fio], check=True, stdout=subprocess.PIPE).stdout.decode()
+    with tempfile.TemporaryDirectory() as tree:
+        for name in [fio, *re.findall(r"(?:=> |^\s*)(/\S+)", libraries, re.MULTILINE)]:
+            shutil.copy(name, tree)
+        os.rename(os.path.join(tree, "ld-linux-x86-64.so.2"), os.path.join(tree, "loader"))
+        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, path, "192m"], check=True, stderr=subprocess.PIPE)
+
+
+FIO = "/mnt/loader --library-path /mnt /mnt/fio --thread --direct=1 --ioengine=libaio"

@@ -7,7 +7,6 @@ after a second boot. Exit status 77, with the reason, where something is missing
 import hashlib
 import os
 import re
-import select
 import shutil
 import subprocess
 import sys
@@ -16,74 +15,14 @@ import time
 import unittest
 
 import disk_image
+from terminal import PROMPT, Terminal
 
 PROGRAM, GUESTS = sys.argv[1:3]
-SECONDS = int(os.environ.get("DOPPEL_TEST_SECONDS", "120"))
-QUIET = ["-display", "none", "-monitor", "none", "-nic", "none", "-serial", "stdio", "-no-reboot", "-m", "256"]
-PROMPT = "doppel:~# "
 WORK = None  # a directory with disk.img and cd.iso
 
 
-class Terminal:
-    """A machine with somebody at its serial port."""
-
-    def __init__(self, arguments):
-        self.process = subprocess.Popen([PROGRAM, "-accel", "soft", *QUIET, *arguments], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.text = ""
-        self.read = 0
-        self.deadline = time.monotonic() + SECONDS
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stdin.close()
-
-    def more(self):
-        if not select.select([self.process.stdout], [], [], max(0, self.deadline - time.monotonic()))[0]:
-            raise AssertionError(f"nothing more within {SECONDS} s:\n{self.text[-3000:]}")
-        data = os.read(self.process.stdout.fileno(), 65536)
-        self.text += data.decode(errors="replace")
-        return bool(data)
-
-    def wait_for(self, words):
-        """What came before WORDS, since the last time."""
-        while (at := self.text.find(words, self.read)) < 0:
-            if not self.more():
-                raise AssertionError(f"it ended before '{words}' came:\n{self.text[-3000:]}")
-        before = self.text[self.read:at]
-        self.read = at + len(words)
-        return before
-
-    def type(self, line):
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
-
-    def log_in(self):
-        self.wait_for("doppel login: ")
-        self.type("root")
-        self.wait_for("# ")
-        self.type("PS1='doppel:~''# '")
-        self.wait_for(PROMPT)
-
-    def run(self, command):
-        """What COMMAND prints in the guest; its failure is one of the test."""
-        self.type(f"{command} && echo 'well ''done' || echo 'went ''wrong'")
-        text = self.wait_for(PROMPT)
-        if "well done" not in text:
-            raise AssertionError(f"in the guest: {text}")
-        lines = text.replace("\r", "").split("\n")
-        return "\n".join(line for line in lines[1:] if line != "well done").strip()
-
-    def power_off(self):
-        self.type("umount -a -r; poweroff -f")
-        while self.more():
-            pass
-        return self.process.wait()
+def terminal(arguments):
+    return Terminal(PROGRAM, arguments)
 
 
 def image(name):
@@ -98,22 +37,22 @@ def checksum(path):
 class Disk(unittest.TestCase):
     def test_survives_a_second_boot(self):
         started = time.monotonic()
-        with Terminal(["-hda", image("disk.img")]) as guest:
+        with terminal(["-hda", image("disk.img")]) as guest:
             guest.wait_for("disk-test: GRUB")
             guest.log_in()
-            self.assertIn("/dev/sda1", guest.run("mount"))
+            self.assertIn("/dev/disk-a1", guest.run("mount"))
             log = guest.run("dmesg")
             self.assertIn("ata1: PATA max MWDMA2", log)
             self.assertFalse(re.search(r"ata\d.*(exception|failed|error)", log), log[-3000:])
-            guest.run("mke2fs /dev/sda2 >/dev/null 2>&1")
-            guest.run("mount /dev/sda2 /mnt")
+            guest.run("mke2fs /dev/disk-a2 >/dev/null 2>&1")
+            guest.run("mount /dev/disk-a2 /mnt")
             guest.run("dd if=/dev/urandom of=/mnt/data bs=64k count=128 2>/dev/null")
             written = guest.run("sha256sum < /mnt/data").split()[0]
             guest.run("sync")
             self.assertEqual(guest.power_off(), 0)
-        with Terminal(["-drive", f"file={image('disk.img')},format=raw,cache=none,serial=S1", "-boot", "menu=off"]) as guest:
+        with terminal(["-drive", f"file={image('disk.img')},format=raw,cache=none,serial=S1", "-boot", "menu=off"]) as guest:
             guest.log_in()
-            guest.run("mount -o ro /dev/sda2 /mnt")
+            guest.run("mount -o ro /dev/disk-a2 /mnt")
             self.assertEqual(guest.run("sha256sum < /mnt/data").split()[0], written)
             self.assertEqual(guest.power_off(), 0)
         print(f"{time.monotonic() - started:.1f} s for two boots and 8 MiB written and read")
@@ -122,12 +61,12 @@ class Disk(unittest.TestCase):
         with open(image("data.img"), "wb") as file:
             file.write(os.urandom(1 << 20))
         before = checksum(image("data.img"))
-        with Terminal(["-cdrom", image("cd.iso"), "-boot", "d", "-drive", f"file={image('data.img')},format=raw,readonly=on"]) as guest:
+        with terminal(["-cdrom", image("cd.iso"), "-boot", "d", "-drive", f"file={image('data.img')},format=raw,readonly=on"]) as guest:
             guest.wait_for("disk-test: GRUB")
             guest.log_in()
             self.assertIn("/dev/sr0", guest.run("mount"))
-            self.assertIn(before, guest.run("sha256sum < /dev/sda"))
-            guest.type("dd if=/dev/zero of=/dev/sda bs=64k count=1 conv=fsync")
+            self.assertIn(before, guest.run("sha256sum < /dev/disk-a"))
+            guest.type("dd if=/dev/zero of=/dev/disk-a bs=64k count=1 conv=fsync")
             self.assertRegex(guest.wait_for(PROMPT), r"[Ee]rror")
             guest.power_off()
         self.assertEqual(checksum(image("data.img")), before)
@@ -136,7 +75,7 @@ class Disk(unittest.TestCase):
     def test_snapshot_keeps_a_qcow2_image(self):
         subprocess.run(["qemu-img", "convert", "-O", "qcow2", image("disk.img"), image("disk.qcow2")], check=True)
         before = checksum(image("disk.qcow2"))
-        with Terminal(["-snapshot", image("disk.qcow2")]) as guest:
+        with terminal(["-snapshot", image("disk.qcow2")]) as guest:
             guest.log_in()
             guest.run("echo changed > /root/file && sync")
             self.assertEqual(guest.run("cat /root/file"), "changed")
@@ -144,7 +83,7 @@ class Disk(unittest.TestCase):
         self.assertEqual(checksum(image("disk.qcow2")), before)
 
     def test_boot_index_overrules_the_order(self):
-        with Terminal(["-drive", f"file={image('disk.img')},format=raw,if=none,id=d,readonly=on",
+        with terminal(["-drive", f"file={image('disk.img')},format=raw,if=none,id=d,readonly=on",
                        "-drive", f"file={image('cd.iso')},if=none,id=c",
                        "-device", "ide-hd,drive=d,bus=ide.0,unit=0,bootindex=2",
                        "-device", "ide-cd,drive=c,bus=ide.1,unit=1,bootindex=1"]) as guest:

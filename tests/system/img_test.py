@@ -8,19 +8,17 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 
-TIME_LIMIT = 60
+from commands import run_to_end
+
 MIB = 1 << 20
 
 
 def run(*command, status=0):
     """Standard output; the exit status must be as expected, and a failure must be told in words."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=TIME_LIMIT)
-    if done.returncode != status:
-        raise AssertionError(f"{' '.join(map(str, command))}: status {done.returncode}, expected {status}\n{done.stdout}{done.stderr}")
+    done = run_to_end(*command, status=status)
     if status == 1 and not done.stdout and not done.stderr.startswith(("doppel-img: ", "qemu-img: ")):
         raise AssertionError(f"{command}: failed without a sentence: {done.stderr!r}")
     return done.stdout

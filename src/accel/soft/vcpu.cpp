@@ -17,7 +17,9 @@ SoftVcpu::SoftVcpu(VmShared& vm, unsigned id)
 }
 
 void SoftVcpu::start_translator() {
-  auto translator = Translator::create(cpu_, interpreter_.cache(), vm_.translation);
+  TranslationOptions options = vm_.translation;
+  options.count_lookups = vm_.log.enabled(LogCategory::kAccel);
+  auto translator = Translator::create(cpu_, interpreter_.cache(), options);
   if (!translator) {
     vm_.log.warn("vCPU {}: guest code is interpreted, not translated: {}", cpu_.id, translator.error().describe());
     return;
@@ -30,7 +32,7 @@ void SoftVcpu::start_translator() {
 
 void SoftVcpu::start_trace() {
   if (!CpuTrace::is_wanted(vm_.log)) return;
-  trace_.emplace(cpu_, vm_.log);
+  trace_.emplace(cpu_, interpreter_.cache(), vm_.log);
   if (!CpuTrace::wants_blocks(vm_.log)) return;
   traced_.emplace(*trace_, translator_.get());
   interpreter_.set_translated_code(&*traced_);
@@ -48,11 +50,13 @@ void SoftVcpu::log_statistics() const {
   const auto flushes = [&](TlbFlush what) { return tlb.flushes.at(static_cast<std::size_t>(what)); };
   vm_.log.trace(LogCategory::kAccel, "vCPU {}: {} instructions interpreted by the run loop, {} faults, {} interrupts",
                 cpu_.id, run.instructions, run.faults, run.interrupts);
-  vm_.log.trace(LogCategory::kAccel, "vCPU {}: {} blocks decoded, {} found unchanged, {} looked up", cpu_.id,
-                code.decoded, code.verified, code.lookups);
+  vm_.log.trace(LogCategory::kAccel, "vCPU {}: {} blocks decoded, {} once more, {} found unchanged, {} looked up",
+                cpu_.id, code.decoded, code.again, code.verified, code.lookups);
   vm_.log.trace(LogCategory::kAccel,
-                "vCPU {}: TLB filled {} times, flushed {} times, {} but for global pages, {} by page", cpu_.id,
-                tlb.fills, flushes(TlbFlush::kAll), flushes(TlbFlush::kNonGlobal), flushes(TlbFlush::kPage));
+                "vCPU {}: TLB filled {} times, {} of them from its second level, flushed {} times, {} but for global "
+                "pages, {} by page",
+                cpu_.id, tlb.fills, tlb.second_level, flushes(TlbFlush::kAll), flushes(TlbFlush::kNonGlobal),
+                flushes(TlbFlush::kPage));
   if (translator_ == nullptr) return;
   vm_.log.trace(LogCategory::kAccel, "vCPU {}: what was translated:", cpu_.id);
   vm_.log.dump(LogCategory::kAccel, describe(translator_->statistics()));

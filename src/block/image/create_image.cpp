@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "block/file_lock.h"
 #include "block/file_node.h"
+#include "block/image/create_formats.h"
+#include "block/image/graph.h"
 #include "block/image/open_image.h"
 #include "block/qcow2/create.h"
 #include "block/qcow2/image.h"
@@ -13,12 +15,6 @@
 
 namespace doppel::block {
 namespace {
-
-struct OptionRow {
-  std::string_view name;
-  std::string_view type;
-  std::string_view help;
-};
 
 constexpr OptionRow kQcow2Options[] = {
     {"backing_file", "<str>", "File name of a base image"},
@@ -28,10 +24,28 @@ constexpr OptionRow kQcow2Options[] = {
     {"compression_type", "<str>", "Compression of clusters: zlib or zstd"},
     {"data_file", "<str>", "File name of an external data file"},
     {"data_file_raw", "<bool (on/off)>", "The external data file must stay valid as a raw image"},
+    {"encrypt.format", "<str>", "Encryption: luks"},
+    {"encrypt.key-secret", "<str>", "ID of the secret that has the password"},
+    {"encrypt.cipher-alg", "<str>", "Name of encryption cipher algorithm"},
+    {"encrypt.cipher-mode", "<str>", "Name of encryption cipher mode"},
+    {"encrypt.ivgen-alg", "<str>", "Name of IV generator algorithm"},
+    {"encrypt.ivgen-hash-alg", "<str>", "Name of IV generator hash algorithm"},
+    {"encrypt.hash-alg", "<str>", "Name of encryption hash algorithm"},
+    {"encrypt.iter-time", "<num>", "Time to spend in PBKDF in milliseconds"},
     {"extended_l2", "<bool (on/off)>", "Extended L2 tables"},
     {"lazy_refcounts", "<bool (on/off)>", "Postpone refcount updates"},
     {"preallocation", "<str>", "Preallocation mode (allowed values: off, metadata, falloc, full)"},
     {"refcount_bits", "<num>", "Width of a reference count entry in bits"},
+    {"size", "<size>", "Virtual disk size"},
+};
+constexpr OptionRow kLuksOptions[] = {
+    {"key-secret", "<str>", "ID of the secret that has the password"},
+    {"cipher-alg", "<str>", "Name of encryption cipher algorithm"},
+    {"cipher-mode", "<str>", "Name of encryption cipher mode"},
+    {"ivgen-alg", "<str>", "Name of IV generator algorithm"},
+    {"ivgen-hash-alg", "<str>", "Name of IV generator hash algorithm"},
+    {"hash-alg", "<str>", "Name of encryption hash algorithm"},
+    {"iter-time", "<num>", "Time to spend in PBKDF in milliseconds"},
     {"size", "<size>", "Virtual disk size"},
 };
 constexpr OptionRow kRawOptions[] = {
@@ -42,8 +56,11 @@ constexpr OptionRow kRawOptions[] = {
 Result<std::span<const OptionRow>> options_of(std::string_view format) {
   if (format == "qcow2") return kQcow2Options;
   if (format == "raw") return kRawOptions;
+  if (format == "luks") return kLuksOptions;
+  if (const CreateFormat* other = find_create_format(format)) return other->options;
   NearestName nearest(format);
-  for (const std::string_view known : {"qcow2", "raw"}) nearest.offer(known);
+  for (const std::string_view known : {"qcow2", "raw", "luks"}) nearest.offer(known);
+  for (const CreateFormat& other : create_formats()) nearest.offer(other.name);
   return fail(ErrorKind::kUnsupported, "Doppel does not create images of format '{}'{}", format, nearest.suggestion());
 }
 
@@ -63,30 +80,6 @@ Result<> check_names(const CreateImage& request) {
   return {};
 }
 
-/// Values by name, each in the form it must have.
-class Values {
- public:
-  explicit Values(const OptionTexts& texts) : texts_(texts) {}
-
-  [[nodiscard]] std::string text(std::string_view name, std::string_view otherwise = {}) const {
-    const auto found = texts_.find(name);
-    return found == texts_.end() ? std::string(otherwise) : found->second;
-  }
-  [[nodiscard]] Result<bool> flag(std::string_view name) const { return checked(name, parse_bool(text(name, "off"))); }
-  [[nodiscard]] Result<std::uint64_t> size(std::string_view name, std::uint64_t otherwise) const {
-    if (!texts_.contains(name)) return otherwise;
-    return checked(name, parse_size(text(name)));
-  }
-
- private:
-  template <class T>
-  static Result<T> checked(std::string_view name, Result<T> value) {
-    if (!value) return std::unexpected(std::move(value).error().wrap(fmt::format("option '{}'", name)));
-    return value;
-  }
-  const OptionTexts& texts_;
-};
-
 Result<Preallocation> parse_preallocation(const std::string& text) {
   if (text == "off") return Preallocation::kOff;
   if (text == "metadata") return Preallocation::kMetadata;
@@ -96,8 +89,23 @@ Result<Preallocation> parse_preallocation(const std::string& text) {
               text);
 }
 
+Result<LuksOptions> luks_options(const OptionValues& values, const std::string& prefix) {
+  constexpr std::uint64_t kMostIterationMs = 1'000'000;
+  LuksOptions luks;
+  luks.cipher = values.text(prefix + "cipher-alg", luks.cipher);
+  luks.mode = values.text(prefix + "cipher-mode", luks.mode);
+  luks.numbering = values.text(prefix + "ivgen-alg", luks.mode == "ecb" ? "plain" : luks.numbering);
+  luks.numbering_hash = values.text(prefix + "ivgen-hash-alg");
+  luks.hash = values.text(prefix + "hash-alg", luks.hash);
+  DOPPEL_ASSIGN(luks.iteration_ms, values.size(prefix + "iter-time", luks.iteration_ms));
+  if (luks.iteration_ms == 0 || luks.iteration_ms > kMostIterationMs)
+    return fail(ErrorKind::kInvalidArgument, "{}iter-time is from 1 to {} milliseconds", prefix, kMostIterationMs);
+  DOPPEL_TRY(luks_overhead(luks));
+  return luks;
+}
+
 Result<qcow2::CreateOptions> qcow2_options(const CreateImage& request) {
-  const Values values(request.options);
+  const OptionValues values(request.options);
   qcow2::CreateOptions options;
   options.size = align_up(request.size.value_or(0), 512);
   const std::string compat = values.text("compat", "1.1");
@@ -118,8 +126,22 @@ Result<qcow2::CreateOptions> qcow2_options(const CreateImage& request) {
   options.backing_file = values.text("backing_file");
   options.backing_format = values.text("backing_fmt");
   options.data_file = values.text("data_file");
+  const std::string encryption = values.text("encrypt.format");
+  if (!encryption.empty() && encryption != "luks")
+    return fail(ErrorKind::kUnsupported, "encrypt.format is luks, not '{}'", encryption);
+  if (!encryption.empty()) {
+    DOPPEL_ASSIGN(options.luks, luks_options(values, "encrypt."));
+  }
   DOPPEL_TRY(qcow2::check_options(options));
   return options;
+}
+
+Result<SecretBytes> password_of(const CreateImage& request, const std::string& name) {
+  const std::string id = OptionValues(request.options).text(name);
+  if (id.empty())
+    return fail(ErrorKind::kInvalidArgument, "an encrypted image needs its password: {}=ID of a secret", name);
+  if (request.graph == nullptr) return fail(ErrorKind::kNotFound, "there is no secret '{}'", id);
+  return request.graph->secrets().find(id);
 }
 
 Task<Result<>> preallocate(Context& context, NodePtr file, NodePtr data, const qcow2::CreateOptions& options) {
@@ -130,7 +152,10 @@ Task<Result<>> preallocate(Context& context, NodePtr file, NodePtr data, const q
 }
 
 Task<Result<>> create_qcow2(Context& context, const CreateImage& request) {
-  DOPPEL_CO_ASSIGN(const qcow2::CreateOptions options, qcow2_options(request));
+  DOPPEL_CO_ASSIGN(qcow2::CreateOptions options, qcow2_options(request));
+  if (options.luks) {
+    DOPPEL_CO_ASSIGN(options.password, password_of(request, "encrypt.key-secret"));
+  }
   NodePtr data;
   if (!options.data_file.empty()) {
     DOPPEL_CO_ASSIGN(data, create_file(context, beside(request.filename, options.data_file)));
@@ -144,8 +169,18 @@ Task<Result<>> create_qcow2(Context& context, const CreateImage& request) {
   co_return co_await file->close();
 }
 
+Task<Result<>> create_luks_image(Context& context, const CreateImage& request) {
+  DOPPEL_CO_ASSIGN(const LuksOptions options, luks_options(OptionValues(request.options), ""));
+  DOPPEL_CO_ASSIGN(const SecretBytes password, password_of(request, "key-secret"));
+  DOPPEL_CO_ASSIGN(NodePtr file, create_file(context, request.filename));
+  DOPPEL_CO_ASSIGN(const LuksHeader header, co_await create_luks(*file, 0, options, password));
+  const std::uint64_t size = align_up(request.size.value_or(0), 512);
+  DOPPEL_CO_TRY(co_await file->resize(header.payload_bytes() + size, Preallocation::kOff));
+  co_return co_await file->close();
+}
+
 Task<Result<>> create_raw(Context& context, const CreateImage& request) {
-  const Values values(request.options);
+  const OptionValues values(request.options);
   DOPPEL_CO_ASSIGN(const Preallocation preallocation, parse_preallocation(values.text("preallocation", "off")));
   DOPPEL_CO_ASSIGN(NodePtr file, create_file(context, request.filename));
   const std::uint64_t size = align_up(request.size.value_or(0), 512);
@@ -182,31 +217,49 @@ Result<std::string> describe_options(std::string_view format) {
 }
 
 Result<std::string> describe_creation(const CreateImage& request) {
-  const Values values(request.options);
+  const OptionValues values(request.options);
   std::string text;
   const auto tell = [&](std::string_view name) {
     if (request.options.contains(name)) text += fmt::format(" {}={}", name, values.text(name));
   };
   const std::uint64_t size = request.size.value_or(0);
+  if (const CreateFormat* other = find_create_format(request.format)) {
+    DOPPEL_ASSIGN(const std::string rest, other->describe(request));
+    return fmt::format(" size={}{}", size, rest);
+  }
   if (request.format != "qcow2") {
     text = fmt::format(" size={}", size);
     tell("preallocation");
+    for (const OptionRow& row : kLuksOptions)
+      if (request.format == "luks" && row.name != "size") tell(row.name);
     return text;
   }
   DOPPEL_ASSIGN(const qcow2::CreateOptions options, qcow2_options(request));
   text = fmt::format(" cluster_size={} extended_l2={}", options.cluster_size, options.extended_l2 ? "on" : "off");
   tell("preallocation");
   text += fmt::format(" compression_type={} size={}", values.text("compression_type", "zlib"), size);
-  for (const std::string_view name : {"compat", "backing_file", "backing_fmt", "data_file", "data_file_raw"})
+  for (const std::string_view name :
+       {"encrypt.format", "encrypt.key-secret", "compat", "backing_file", "backing_fmt", "data_file", "data_file_raw"})
     tell(name);
   text +=
       fmt::format(" lazy_refcounts={} refcount_bits={}", options.lazy_refcounts ? "on" : "off", options.refcount_bits);
   return text;
 }
 
+Result<std::uint64_t> luks_header_size(const CreateImage& request) {
+  const OptionValues values(request.options);
+  if (request.format == "luks") {
+    DOPPEL_ASSIGN(const LuksOptions luks, luks_options(values, ""));
+    return luks_overhead(luks);
+  }
+  if (request.format != "qcow2") return std::uint64_t{0};
+  DOPPEL_ASSIGN(const qcow2::CreateOptions options, qcow2_options(request));
+  return options.luks ? luks_overhead(*options.luks) : Result<std::uint64_t>(0);
+}
+
 Task<Result<>> complete_request(Context& context, CreateImage& request) {
   DOPPEL_CO_TRY(check_names(request));
-  const Values values(request.options);
+  const OptionValues values(request.options);
   if (!request.size && request.options.contains("size")) {
     DOPPEL_CO_ASSIGN(request.size, values.size("size", 0));
   }
@@ -236,10 +289,15 @@ Task<Result<>> complete_request(Context& context, CreateImage& request) {
 Task<Result<>> create_image(Context& context, CreateImage request) {
   DOPPEL_CO_TRY(co_await complete_request(context, request));
   if (request.format == "qcow2") co_return co_await create_qcow2(context, request);
+  if (request.format == "luks") co_return co_await create_luks_image(context, request);
+  if (const CreateFormat* other = find_create_format(request.format))
+    co_return co_await other->create(context, request);
   co_return co_await create_raw(context, request);
 }
 
 Result<NodePtr> create_file(Context& context, const std::string& filename) {
+  if (is_remote(filename))
+    return fail(ErrorKind::kUnsupported, "'{}' is on a server, which must have it already: convert with -n", filename);
   const std::string path = filename.starts_with("file:") ? filename.substr(5) : filename;
   // Not O_TRUNC: who has it open, and locked, must not lose it.
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));

@@ -2,18 +2,17 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "block/context.h"
 #include "block/node.h"
+#include "block/option_texts.h"
 
 namespace doppel::block {
 
-/// Option names and values as the user wrote them.
-using OptionTexts = std::map<std::string, std::string, std::less<>>;
+class Graph;
 
 struct CreateImage {
   std::string filename;
@@ -21,6 +20,7 @@ struct CreateImage {
   OptionTexts options{};
   std::optional<std::uint64_t> size{};  // unset: the backing file's
   bool check_backing = true;            // false: the backing file need not exist
+  Graph* graph = nullptr;               // where secrets are
 };
 
 /// "name=value,name=value"; two commas stand for one in a value. An unknown name is left for create_image() to refuse.
@@ -30,6 +30,8 @@ Result<std::string> describe_options(std::string_view format);
 
 /// What QEMU tells before it begins: "cluster_size=65536 ...".
 Result<std::string> describe_creation(const CreateImage& request);
+/// What the LUKS header of an image as REQUEST describes it takes up, in bytes; 0: it is not encrypted.
+Result<std::uint64_t> luks_header_size(const CreateImage& request);
 /// An existing file of that name loses its contents.
 Task<Result<>> create_image(Context& context, CreateImage request);
 /// Fills in the size from the backing file, and checks that there is one. Before describe_creation().

@@ -34,8 +34,10 @@ TEST(OpenDisk, RefusesInOneSentence) {
   EXPECT_EQ(error({.filename = "missing.img"}), "cannot open 'missing.img': No such file or directory");
   EXPECT_EQ(error({.filename = file.path(), .format = "rawr"}),
             fmt::format("'{}': Doppel does not read the format 'rawr' (did you mean 'raw'?)", file.path()));
+  EXPECT_EQ(error({.filename = "gopher://example.org/x"}),
+            "Doppel does not know the protocol 'gopher' of 'gopher://example.org/x'");
   EXPECT_EQ(error({.filename = "http://example.org/x"}),
-            "Doppel does not know the protocol 'http' of 'http://example.org/x'");
+            "cannot open 'http://example.org/x' for writing: files on web servers are read-only");
   EXPECT_EQ(error({.filename = file.path(), .format = "raw", .raw_offset = 5000}),
             fmt::format("'{}': offset 5000 lies behind the end of the file, which has 4096 bytes", file.path()));
 }

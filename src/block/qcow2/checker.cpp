@@ -8,7 +8,6 @@ namespace doppel::block::qcow2 {
 
 namespace {
 
-constexpr std::uint32_t kBitmapsExtension = 0x23852875;
 constexpr std::uint64_t kRefcountTableMask = ~low_mask(9);
 
 }  // namespace
@@ -33,9 +32,6 @@ void Checker::leak(std::string finding) {
 }
 
 Task<Result<CheckResult>> Checker::run(Repair repair) {
-  for (const auto& [type, data] : header_.unknown)
-    if (type == kBitmapsExtension && !data.empty())
-      co_return fail(ErrorKind::kUnsupported, "images with bitmaps cannot be checked yet");
   file_clusters_ = layout_.clusters(file_.size());
   refcounts_ = std::make_unique<Refcounts>(file_, header_);
   DOPPEL_CO_TRY(co_await refcounts_->load());
@@ -60,7 +56,7 @@ Task<Result<CheckResult>> Checker::run(Repair repair) {
   }
   result_.corruptions -= result_.corruptions_fixed;
   const std::uint64_t marks = Header::kDirty | Header::kCorrupt;
-  if (repair == Repair::kAll && result_.corruptions == 0 && (header_.incompatible & marks) != 0) {
+  if (repair == Repair::kAll && result_.corruptions == result_.broken_bitmaps && (header_.incompatible & marks) != 0) {
     header_.incompatible &= ~marks;
     DOPPEL_CO_TRY(co_await file_.flush());
     DOPPEL_CO_TRY(co_await write_header_fields(file_, header_));
@@ -83,10 +79,43 @@ void Checker::count(std::string_view what, std::uint64_t offset, std::uint64_t b
 /// All but the refcount structures themselves.
 Task<Result<>> Checker::count_users() {
   count("the header", 0, layout_.cluster_size());
+  count("the LUKS header", header_.luks_offset, header_.luks_length);
   DOPPEL_CO_TRY(co_await count_l1(header_.l1_offset, header_.l1_entries, Active::kYes));
   for (const Snapshot& snapshot : snapshots_)
     DOPPEL_CO_TRY(co_await count_l1(snapshot.l1_offset, snapshot.l1_entries, Active::kNo));
   count("the snapshot table", header_.snapshots_offset, snapshot_table_bytes_);
+  co_return co_await count_bitmaps();
+}
+
+Task<Result<>> Checker::count_bitmaps() {
+  if (!header_.bitmaps) co_return Result<>{};
+  const auto broken = [this](const Error& error) {
+    corruption(error.describe());
+    ++result_.broken_bitmaps;
+  };
+  const auto entries = co_await read_bitmap_directory(file_, header_);
+  if (!entries) {
+    if (entries.error().kind() != ErrorKind::kCorrupt) co_return std::unexpected(entries.error());
+    broken(entries.error());
+    co_return Result<>{};
+  }
+  count("the bitmap directory", header_.bitmaps->directory_offset, header_.bitmaps->directory_bytes);
+  for (const BitmapEntry& entry : *entries) {
+    const auto table = co_await read_bitmap_table(file_, layout_, entry);
+    if (!table) {
+      if (table.error().kind() != ErrorKind::kCorrupt) co_return std::unexpected(table.error());
+      broken(table.error());
+      continue;
+    }
+    count("a bitmap's table", entry.table_offset, table->size() * 8);
+    // What many entries of a hostile directory name is looked at once.
+    if (users_.get(entry.table_offset >> layout_.cluster_bits) > 1) {
+      corruption(fmt::format("the bitmap's table at offset {:#x} is used more than once", entry.table_offset));
+      continue;
+    }
+    for (const std::uint64_t word : *table)
+      if (word > kAllOnes) count("a bitmap", word, layout_.cluster_size());
+  }
   co_return Result<>{};
 }
 

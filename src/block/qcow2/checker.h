@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "block/node.h"
+#include "block/qcow2/bitmap_directory.h"
 #include "block/qcow2/check.h"
 #include "block/qcow2/entry.h"
 #include "block/qcow2/header.h"
@@ -62,6 +63,7 @@ class Checker {
   Task<Result<>> count_l1(std::uint64_t offset, std::uint64_t entries, Active active);
   Task<Result<>> count_l2(std::uint64_t offset, Active active);
   void count_entry(const Entry& entry, Active active);
+  Task<Result<>> count_bitmaps();
   Task<Result<>> count_refcount_structures();
   void count(std::string_view what, std::uint64_t offset, std::uint64_t bytes);
   Task<Result<>> compare();

@@ -44,21 +44,48 @@ Result<> unzstd_cluster(std::span<const std::byte> from, std::span<std::byte> to
   return {};
 }
 
+// What compresses has tables larger than a cluster, so each worker makes them once.
+
+class Deflate {
+ public:
+  Deflate() {
+    ready_ = deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kRawDeflateWindow, kMostMemory,
+                          Z_DEFAULT_STRATEGY) == Z_OK;
+  }
+  Deflate(const Deflate&) = delete;
+  Deflate& operator=(const Deflate&) = delete;
+  ~Deflate() {
+    if (ready_) deflateEnd(&stream_);
+  }
+
+  /// Bytes of TO; 0 if there is no room.
+  std::size_t pack(std::span<const std::byte> from, std::span<std::byte> to) {
+    if (!ready_ || deflateReset(&stream_) != Z_OK) return 0;
+    // As the default level does, but that chains are followed a quarter as far: in the 4 KiB that a match may lie back,
+    // the rest of the way takes an eighth of the time for 0.2 % of the bytes.
+    if (deflateTune(&stream_, 8, 16, 64, 32) != Z_OK) return 0;
+    stream_.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(from.data()));
+    stream_.avail_in = static_cast<uInt>(from.size());
+    stream_.next_out = reinterpret_cast<Bytef*>(to.data());
+    stream_.avail_out = static_cast<uInt>(to.size());
+    return deflate(&stream_, Z_FINISH) == Z_STREAM_END ? to.size() - stream_.avail_out : 0;
+  }
+
+ private:
+  static constexpr int kMostMemory = 9;  // deflateInit2()'s memLevel
+  z_stream stream_{};
+  bool ready_ = false;
+};
+
 std::size_t deflate_cluster(std::span<const std::byte> from, std::span<std::byte> to) {
-  z_stream stream{};
-  if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kRawDeflateWindow, 9, Z_DEFAULT_STRATEGY) != Z_OK)
-    return 0;
-  stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(from.data()));
-  stream.avail_in = static_cast<uInt>(from.size());
-  stream.next_out = reinterpret_cast<Bytef*>(to.data());
-  stream.avail_out = static_cast<uInt>(to.size());
-  const bool whole = deflate(&stream, Z_FINISH) == Z_STREAM_END;
-  deflateEnd(&stream);
-  return whole ? to.size() - stream.avail_out : 0;
+  thread_local Deflate deflate;
+  return deflate.pack(from, to);
 }
 
 std::size_t zstd_cluster(std::span<const std::byte> from, std::span<std::byte> to) {
-  const std::size_t size = ZSTD_compress(to.data(), to.size(), from.data(), from.size(), kZstdLevel);
+  thread_local const std::unique_ptr<ZSTD_CCtx, size_t (*)(ZSTD_CCtx*)> context(ZSTD_createCCtx(), ZSTD_freeCCtx);
+  if (!context) return 0;
+  const std::size_t size = ZSTD_compressCCtx(context.get(), to.data(), to.size(), from.data(), from.size(), kZstdLevel);
   return ZSTD_isError(size) != 0 ? 0 : size;
 }
 

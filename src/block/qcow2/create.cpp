@@ -53,13 +53,16 @@ Result<> check_options(const CreateOptions& options) {
     return bad("preallocation and a backing file do not go together");
   if (options.backing_file.size() > kMaxBackingNameBytes)
     return bad("the backing file's name has more than 1023 bytes");
+  if (options.luks && options.preallocation != Preallocation::kOff)
+    return bad("preallocation and encryption do not go together");
   const Layout layout = make_header(options).layout();
   if (options.size > std::uint64_t{1} << 62 || layout.l1_entries(options.size) * 8 > kMaxL1Bytes)
     return bad(fmt::format("{} are too large for clusters of {} bytes", format_size(options.size), cluster));
   return {};
 }
 
-/// Header, refcount table, one refcount block (or as many as it takes to count these), L1 table, in this order.
+/// Header, refcount table, one refcount block (or as many as it takes to count these), L1 table, LUKS header, in this
+/// order.
 Task<Result<>> create(Node& file, const CreateOptions& options) {
   DOPPEL_CO_TRY(check_options(options));
   Header header = make_header(options);
@@ -70,8 +73,13 @@ Task<Result<>> create(Node& file, const CreateOptions& options) {
   std::uint64_t blocks = 1;
   std::uint64_t table_clusters = 1;
   std::uint64_t total = 0;
+  if (options.luks) {
+    header.encrypted = true;
+    DOPPEL_CO_ASSIGN(header.luks_length, luks_overhead(*options.luks));
+  }
+  const std::uint64_t luks_clusters = layout.clusters(header.luks_length);
   for (;;) {
-    total = 1 + table_clusters + blocks + l1_clusters;
+    total = 1 + table_clusters + blocks + l1_clusters + luks_clusters;
     const std::uint64_t need = (total + layout.refcounts_per_block() - 1) / layout.refcounts_per_block();
     const std::uint64_t need_table = (need + entries_per_cluster - 1) / entries_per_cluster;
     if (need <= blocks && need_table <= table_clusters) break;
@@ -82,6 +90,7 @@ Task<Result<>> create(Node& file, const CreateOptions& options) {
   header.refcount_table_offset = place(1);
   header.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);
   header.l1_offset = place(1 + table_clusters + blocks);
+  if (options.luks) header.luks_offset = place(1 + table_clusters + blocks + l1_clusters);
 
   DOPPEL_CO_TRY(co_await file.resize(0, Preallocation::kOff));
   DOPPEL_CO_TRY(co_await file.write_zeroes(0, place(total), Unmap::kMayUnmap));
@@ -95,6 +104,7 @@ Task<Result<>> create(Node& file, const CreateOptions& options) {
       store_refcount(block.data(), n, layout.refcount_order, 1);
     DOPPEL_CO_TRY(co_await file.write(place(1 + table_clusters + i), std::span<const std::byte>(block)));
   }
+  if (options.luks) DOPPEL_CO_TRY(co_await create_luks(file, header.luks_offset, *options.luks, options.password));
   DOPPEL_CO_TRY(co_await write_header(file, header));
   co_return co_await file.flush();
 }

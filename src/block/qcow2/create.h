@@ -5,6 +5,7 @@
 #include <string>
 
 #include "block/context.h"
+#include "block/crypto/luks.h"
 #include "block/node.h"
 #include "block/qcow2/header.h"
 
@@ -23,6 +24,8 @@ struct CreateOptions {
   std::string backing_format{};
   std::string data_file{};  // its name; the file itself is made by the caller
   bool data_file_raw = false;
+  std::optional<LuksOptions> luks{};  // encrypted, with PASSWORD
+  SecretBytes password{};
 };
 
 /// The sentence that tells what does not fit together, if anything.

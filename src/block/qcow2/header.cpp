@@ -19,6 +19,9 @@ constexpr std::uint32_t kEndOfExtensions = 0;
 constexpr std::uint32_t kBackingFormat = 0xe2792aca;
 constexpr std::uint32_t kFeatureNames = 0x6803f857;
 constexpr std::uint32_t kDataFileName = 0x44415441;
+constexpr std::uint32_t kEncryptionHeader = 0x0537be77;
+constexpr std::uint32_t kBitmapsExtension = 0x23852875;
+constexpr std::uint32_t kLuks = 2;  // encryption method
 
 /// As it lies in the file; qcow2's specification, "Header".
 struct RawHeader {
@@ -109,6 +112,8 @@ Result<> check_fields(const Header& header) {
     return bad(fmt::format("the image claims {} snapshots, more than the {} that are allowed", header.snapshot_count,
                            kMaxSnapshots));
   DOPPEL_TRY(check_table("snapshot table", header.snapshots_offset, 0, 0, cluster));
+  if (header.encrypted && header.luks_offset == 0) return bad("it is encrypted, but has no LUKS header");
+  DOPPEL_TRY(check_table("LUKS header", header.luks_offset, header.luks_length, kMaxLuksBytes, cluster));
   if (header.size > std::uint64_t{1} << 62) return bad(fmt::format("the disk size {} is too large", header.size));
   if (layout.l1_entries(header.size) > header.l1_entries)
     return bad(
@@ -129,8 +134,8 @@ Result<Header> parse_fixed(const RawHeader& raw) {
     return bad(fmt::format("clusters of 2^{} bytes are not possible, only 2^{} to 2^{}", header.cluster_bits,
                            kMinClusterBits, kMaxClusterBits));
   if (raw.crypt_method == 1) return fail(ErrorKind::kUnsupported, "AES-encrypted qcow2 images are not supported");
-  if (raw.crypt_method == 2) return fail(ErrorKind::kUnsupported, "LUKS-encrypted qcow2 images are not supported yet");
-  if (raw.crypt_method != 0)
+  header.encrypted = raw.crypt_method == kLuks;
+  if (raw.crypt_method != 0 && !header.encrypted)
     return bad(fmt::format("encryption method {} is not known", std::uint32_t{raw.crypt_method}));
   header.size = raw.size;
   header.l1_entries = raw.l1_entries;
@@ -157,6 +162,18 @@ Result<> parse_compression(Header& header, std::uint8_t type) {
   return {};
 }
 
+/// Without the feature's bit, a program that does not know bitmaps has written, and what they say is no longer true.
+Result<> parse_bitmaps(Header& header, std::span<const std::byte> data) {
+  if (header.version < 3 || (header.autoclear & Header::kBitmaps) == 0) return {};
+  if (data.size() != 24)
+    return bad(fmt::format("the bitmaps' header extension has {} bytes instead of 24", data.size()));
+  header.bitmaps = Header::BitmapsPlace{.count = load_be<std::uint32_t>(data.data()),
+                                        .reserved = load_be<std::uint32_t>(data.data() + 4),
+                                        .directory_bytes = load_be<std::uint64_t>(data.data() + 8),
+                                        .directory_offset = load_be<std::uint64_t>(data.data() + 16)};
+  return {};
+}
+
 /// EXTENSIONS: from behind the fixed fields to the backing file name, or the first cluster's end.
 Result<> parse_extensions(Header& header, std::span<const std::byte> extensions) {
   std::span<const std::byte> feature_names;
@@ -174,7 +191,12 @@ Result<> parse_extensions(Header& header, std::span<const std::byte> extensions)
       header.backing_format = text;
     else if (type == kDataFileName)
       header.data_file = text;
-    else if (type == kFeatureNames)
+    else if (type == kBitmapsExtension)
+      DOPPEL_TRY(parse_bitmaps(header, data));
+    else if (type == kEncryptionHeader && header.encrypted && length == 16) {
+      header.luks_offset = load_be<std::uint64_t>(data.data());
+      header.luks_length = load_be<std::uint64_t>(data.data() + 8);
+    } else if (type == kFeatureNames)
       feature_names = data;
     else
       header.unknown.push_back({type, {data.begin(), data.end()}});
@@ -188,6 +210,7 @@ RawHeader encode_fixed(const Header& header) {
   raw.version = header.version;
   raw.cluster_bits = header.cluster_bits;
   raw.size = header.size;
+  raw.crypt_method = header.encrypted ? kLuks : 0;
   raw.l1_entries = header.l1_entries;
   raw.l1_offset = header.l1_offset;
   raw.refcount_table_offset = header.refcount_table_offset;
@@ -234,8 +257,22 @@ std::vector<std::byte> encode(const Header& header, FeatureNames names) {
   RawHeader raw = encode_fixed(header);
   std::vector<std::byte> bytes(fixed_size(header));
   const auto text = [](const std::string& string) { return std::as_bytes(std::span(string)); };
+  if (header.bitmaps) {  // first, so that it is in one sector with the fixed fields
+    std::array<std::byte, 24> place;
+    store_be(place.data(), header.bitmaps->count);
+    store_be(place.data() + 4, header.bitmaps->reserved);
+    store_be(place.data() + 8, header.bitmaps->directory_bytes);
+    store_be(place.data() + 16, header.bitmaps->directory_offset);
+    append_extension(bytes, kBitmapsExtension, place);
+  }
   if (!header.backing_format.empty()) append_extension(bytes, kBackingFormat, text(header.backing_format));
   if (!header.data_file.empty()) append_extension(bytes, kDataFileName, text(header.data_file));
+  if (header.encrypted) {
+    std::array<std::byte, 16> place;
+    store_be(place.data(), header.luks_offset);
+    store_be(place.data() + 8, header.luks_length);
+    append_extension(bytes, kEncryptionHeader, place);
+  }
   if (names == FeatureNames::kWith) append_extension(bytes, kFeatureNames, feature_table());
   for (const auto& [type, data] : header.unknown) append_extension(bytes, type, data);
   append_extension(bytes, kEndOfExtensions, {});

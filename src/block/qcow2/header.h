@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,11 +24,20 @@ struct Header {
   // Compatible features: who does not know one need not care.
   static constexpr std::uint64_t kLazyRefcounts = 1U << 0;
   // Autoclear features: who writes without knowing one clears its bit.
+  static constexpr std::uint64_t kBitmaps = 1U << 0;
   static constexpr std::uint64_t kRawExternalData = 1U << 1;
 
   struct Extension {
     std::uint32_t type;
     std::vector<std::byte> data;
+  };
+
+  /// Where the bitmap directory is; nothing of it is checked.
+  struct BitmapsPlace {
+    std::uint32_t count = 0;
+    std::uint32_t reserved = 0;
+    std::uint64_t directory_bytes = 0;
+    std::uint64_t directory_offset = 0;
   };
 
   unsigned version = 3;
@@ -46,8 +56,12 @@ struct Header {
   Compression compression = Compression::kZlib;
   std::string backing_file{};
   std::string backing_format{};
-  std::string data_file{};           // the external data file's name, where it is stored
-  std::vector<Extension> unknown{};  // extensions that are kept as they are
+  std::string data_file{};  // the external data file's name, where it is stored
+  bool encrypted = false;   // by LUKS, whose header and key slots are in clusters of the image
+  std::uint64_t luks_offset = 0;
+  std::uint64_t luks_length = 0;
+  std::optional<BitmapsPlace> bitmaps{};  // unset as well where somebody who does not know bitmaps has written
+  std::vector<Extension> unknown{};       // extensions that are kept as they are
 
   [[nodiscard]] Layout layout() const {
     return {.version = version,

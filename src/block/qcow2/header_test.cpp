@@ -41,7 +41,7 @@ TEST(Header, RefusesWhatNoImageHas) {
   EXPECT_EQ(error_after(put<std::uint32_t>(0, 7)), "it does not begin with qcow2's mark");
   EXPECT_EQ(error_after(put<std::uint32_t>(4, 4)), "qcow2 version 4 is not known, only 2 and 3");
   EXPECT_EQ(error_after(put<std::uint32_t>(20, 63)), "clusters of 2^63 bytes are not possible, only 2^9 to 2^21");
-  EXPECT_EQ(error_after(put<std::uint32_t>(32, 2)), "LUKS-encrypted qcow2 images are not supported yet");
+  EXPECT_EQ(error_after(put<std::uint32_t>(32, 2)), "it is encrypted, but has no LUKS header");
   EXPECT_EQ(error_after(put<std::uint32_t>(36, 0xffffffff)),
             "the L1 table has 34359738360 bytes, more than the 33554432 that are allowed");
   EXPECT_EQ(error_after(put<std::uint64_t>(40, 513)), "the L1 table at offset 0x201 is not aligned");

@@ -12,40 +12,86 @@ namespace {
 
 constexpr std::size_t kManyRetired = 4096;
 
+std::vector<FormatDetails> bitmap_details(const std::vector<BitmapInfo>& bitmaps) {
+  std::vector<FormatDetails> list;
+  for (const BitmapInfo& bitmap : bitmaps) {
+    std::vector<std::string> flags;
+    if (bitmap.in_use) flags.emplace_back("in-use");
+    if (bitmap.enabled) flags.emplace_back("auto");
+    list.push_back({{"flags", std::move(flags)}, {"name", bitmap.name}, {"granularity", bitmap.granularity}});
+  }
+  return list;
+}
+
 }  // namespace
 
-Image::Image(Context& context, NodePtr file, NodePtr data, Header header)
+Image::Image(Context& context, NodePtr file, NodePtr data, Header header, const OpenParameters& parameters)
     : context_(context),
       file_(std::move(file)),
       data_(std::move(data)),
       header_(std::move(header)),
       layout_(header_.layout()),
       refcounts_(*file_, header_),
-      mapping_(*file_, header_, refcounts_, retired_) {}
+      mapping_(*file_, header_, refcounts_, retired_),
+      bitmaps_(*file_, header_, refcounts_,
+               [this](std::uint64_t offset, std::uint64_t length) { return check_bitmap_place(offset, length); }),
+      purpose_(parameters.purpose),
+      lazy_(header_.version >= 3 &&
+            parameters.lazy_refcounts.value_or((header_.compatible & Header::kLazyRefcounts) != 0)) {}
 
-Task<Result<std::unique_ptr<Image>>> Image::open(Context& context, NodePtr file, NodePtr data, Purpose purpose) {
+Task<Result<std::unique_ptr<Image>>> Image::open(Context& context, NodePtr file, NodePtr data,
+                                                 OpenParameters parameters) {
+  const Purpose purpose = parameters.purpose;
   DOPPEL_CO_ASSIGN(Header header, co_await read_header(*file));
   if ((header.incompatible & Header::kCorrupt) != 0 && !file->read_only() && purpose == Purpose::kUse)
     co_return fail(ErrorKind::kCorrupt, "the image is marked corrupt; check -r all repairs it, or open it read-only");
-  std::unique_ptr<Image> image(new Image(context, std::move(file), std::move(data), std::move(header)));
+  if (header.version == 2 && parameters.lazy_refcounts.value_or(false))
+    co_return fail(ErrorKind::kInvalidArgument, "lazy-refcounts=on needs an image of version 3 (compat=1.1)");
+  std::unique_ptr<Image> image(new Image(context, std::move(file), std::move(data), std::move(header), parameters));
+  DOPPEL_CO_TRY(co_await image->unlock(parameters));
   DOPPEL_CO_TRY(co_await image->refcounts_.load());
   DOPPEL_CO_TRY(co_await image->mapping_.load());
   DOPPEL_CO_ASSIGN(SnapshotTable table, co_await read_snapshots(*image->file_, image->header_));
   image->snapshots_ = std::move(table.snapshots);
   image->snapshot_table_bytes_ = table.bytes;
-  if (image->read_only() || purpose == Purpose::kRepair) co_return image;
-  if ((image->header_.incompatible & Header::kDirty) != 0) {
-    DOPPEL_CO_ASSIGN(const CheckResult repaired, co_await image->check(Repair::kAll));
-    if (repaired.corruptions > 0)
+  if (purpose == Purpose::kRepair) co_return image;
+  DOPPEL_CO_TRY(co_await image->begin_use());
+  co_return image;
+}
+
+/// All that opening for writing changes, and the bitmaps.
+Task<Result<>> Image::begin_use() {
+  if (read_only()) co_return co_await bitmaps_.load();
+  if ((header_.incompatible & Header::kDirty) != 0) {
+    DOPPEL_CO_ASSIGN(const CheckResult repaired, co_await check(Repair::kAll));
+    if (repaired.corruptions > repaired.broken_bitmaps)
       co_return fail(ErrorKind::kCorrupt, "the image was not closed and cannot be repaired");
   }
-  // Nothing here keeps up what an autoclear bit promises, but that an external data file is raw.
-  if (const std::uint64_t kept = image->header_.autoclear & Header::kRawExternalData;
-      kept != image->header_.autoclear) {
-    image->header_.autoclear = kept;
-    DOPPEL_CO_TRY(co_await write_header_fields(*image->file_, image->header_));
+  // Nothing here keeps up what other autoclear bits promise.
+  const std::uint64_t kept = Header::kRawExternalData | (header_.bitmaps ? Header::kBitmaps : 0);
+  if ((header_.autoclear & ~kept) != 0) {
+    header_.autoclear &= kept;
+    DOPPEL_CO_TRY(co_await write_header_fields(*file_, header_));
   }
-  co_return image;
+  DOPPEL_CO_TRY(co_await bitmaps_.load());
+  co_return co_await bitmaps_.begin_recording();
+}
+
+/// Sectors are numbered by where they are in their file.
+Task<Result<>> Image::unlock(const OpenParameters& parameters) {
+  if (!header_.encrypted) co_return Result<>{};
+  DOPPEL_CO_ASSIGN(const LuksHeader luks, co_await read_luks(*file_, header_.luks_offset));
+  luks_details_ = luks_details(luks);
+  if (luks.payload_bytes() > header_.luks_length)
+    co_return fail(ErrorKind::kCorrupt, "its LUKS header is larger than its place");
+  std::optional<SectorCipher> cipher;
+  if (parameters.key) {
+    DOPPEL_CO_ASSIGN(cipher, co_await unlock_luks(*file_, header_.luks_offset, luks, *parameters.key));
+  } else if (!parameters.metadata_only && parameters.purpose == Purpose::kUse) {
+    co_return key_is_missing("encrypt.key-secret");
+  }
+  crypt_ = std::make_unique<CryptNode>(data(), 0, std::move(cipher));
+  co_return Result<>{};
 }
 
 Result<> Image::check_range(std::uint64_t offset, std::uint64_t length) const {
@@ -116,7 +162,7 @@ Task<Result<>> Image::read_any(std::uint64_t offset, IoView to) {
 
 Task<Result<>> Image::read_extent(const Extent& extent, std::uint64_t offset, IoView to) {
   switch (extent.kind) {
-    case Kind::kData: co_return co_await data().read(extent.host, to);
+    case Kind::kData: file_->debug_event("read_aio"); co_return co_await data().read(extent.host, to);
     case Kind::kUnallocated: co_return co_await read_backing(offset, to);
     case Kind::kCompressed: co_return co_await read_compressed(extent.compressed, layout_.in_cluster(offset), to);
     case Kind::kZero: to.clear();
@@ -130,6 +176,7 @@ Task<Result<>> Image::read_backing(std::uint64_t offset, IoView to) {
   const auto inside = static_cast<std::size_t>(offset < end ? std::min<std::uint64_t>(to.size(), end - offset) : 0);
   to.slice(inside, to.size() - inside).clear();
   if (inside == 0) co_return Result<>{};
+  file_->debug_event("read_backing_aio");
   co_return co_await backing_->read(offset, to.slice(0, inside));
 }
 
@@ -137,6 +184,7 @@ Task<Result<>> Image::read_compressed(const CompressedPlace& place, std::uint64_
   if (cached_.empty() || cached_place_ != place.offset) {
     std::vector<std::byte> packed(place.length);
     std::vector<std::byte> cluster(layout_.cluster_size());
+    file_->debug_event("read_compressed");
     DOPPEL_CO_TRY(co_await file_->read(place.offset, std::span<std::byte>(packed)));
     std::function<Result<>()> work = [&] { return decompress(header_.compression, packed, cluster); };
     DOPPEL_CO_TRY(co_await in_worker(context_.workers(), work));
@@ -163,22 +211,51 @@ Task<Result<BlockStatus>> Image::block_status(std::uint64_t offset, std::uint64_
   co_return status;
 }
 
+/// Lazily, unless they take up too much memory or the refcount table has moved.
+Image::Counts Image::possible(Counts counts) const {
+  const bool wait = lazy_ && counts == Counts::kMayWait && !refcounts_.crowded() && !refcounts_.moved();
+  return wait ? Counts::kMayWait : Counts::kNow;
+}
+
+bool Image::to_commit(Counts counts) const {
+  return mapping_.dirty() || (refcounts_.dirty() && possible(counts) == Counts::kNow);
+}
+
 /// Brings the tables to disk, in the order that the head of image.h gives. With the metadata lock.
-Task<Result<>> Image::commit() {
-  if (dirty()) DOPPEL_CO_TRY(co_await write_tables());
+Task<Result<>> Image::commit(Counts counts) {
+  if (to_commit(counts)) DOPPEL_CO_TRY(co_await write_tables(possible(counts)));
   given_up_.insert(given_up_.end(), retired_.begin(), retired_.end());
   retired_.clear();
   co_return Result<>{};
 }
 
-Task<Result<>> Image::write_tables() {
-  DOPPEL_CO_TRY(co_await refcounts_.write_blocks());
+Task<Result<>> Image::write_tables(Counts counts) {
+  if (counts == Counts::kNow) {
+    DOPPEL_CO_TRY(co_await refcounts_.write_blocks());
+  } else if (refcounts_.dirty()) {
+    DOPPEL_CO_TRY(co_await mark_dirty());
+  }
   DOPPEL_CO_TRY(co_await mapping_.write_fresh());
-  if (data_) DOPPEL_CO_TRY(co_await data_->flush());
-  DOPPEL_CO_TRY(co_await file_->flush());
-  DOPPEL_CO_TRY(co_await refcounts_.write_table());
+  DOPPEL_CO_TRY(co_await flush_files());
+  if (counts == Counts::kNow) DOPPEL_CO_TRY(co_await refcounts_.write_table());
   if (!mapping_.dirty()) co_return Result<>{};
   DOPPEL_CO_TRY(co_await mapping_.write_all());
+  co_return co_await file_->flush();
+}
+
+Task<Result<>> Image::flush_files() {
+  if (data_) DOPPEL_CO_TRY(co_await data_->flush());
+  co_return co_await file_->flush();
+}
+
+/// From now on refcounts on disk may be behind.
+Task<Result<>> Image::mark_dirty() {
+  if ((header_.incompatible & Header::kDirty) != 0) co_return Result<>{};
+  Header changed = header_;
+  changed.incompatible |= Header::kDirty;
+  DOPPEL_CO_TRY(co_await write_header_fields(*file_, changed));
+  header_.incompatible = changed.incompatible;
+  marked_dirty_ = true;
   co_return co_await file_->flush();
 }
 
@@ -209,19 +286,17 @@ Task<Result<>> Image::settle() {
   if (retired_.size() + given_up_.size() < kManyRetired) co_return Result<>{};
   const auto gate = co_await gate_.lock();
   const auto guard = co_await metadata_.lock();
-  DOPPEL_CO_TRY(co_await commit());
+  DOPPEL_CO_TRY(co_await commit(Counts::kMayWait));
   co_return co_await give_up_retired();
 }
 
 Task<Result<>> Image::flush() {
   if (read_only()) co_return Result<>{};
-  if (!dirty() && retired_.empty() && given_up_.empty()) {
-    if (data_) DOPPEL_CO_TRY(co_await data_->flush());
-    co_return co_await file_->flush();
-  }
+  if (!to_commit(Counts::kMayWait) && retired_.empty() && given_up_.empty()) co_return co_await flush_files();
   {
     const auto guard = co_await metadata_.lock();
-    DOPPEL_CO_TRY(co_await commit());
+    if (!to_commit(Counts::kMayWait)) DOPPEL_CO_TRY(co_await flush_files());
+    DOPPEL_CO_TRY(co_await commit(Counts::kMayWait));
   }
   if (given_up_.empty()) co_return Result<>{};
   const auto gate = co_await gate_.lock();
@@ -229,17 +304,32 @@ Task<Result<>> Image::flush() {
   co_return co_await give_up_retired();
 }
 
+/// All that was put off.
+Task<Result<>> Image::finish() {
+  DOPPEL_CO_TRY(co_await flush());
+  DOPPEL_CO_TRY(co_await store_bitmaps());
+  // What the first flush gave up changed refcounts.
+  DOPPEL_CO_TRY(co_await flush());
+  const auto guard = co_await metadata_.lock();
+  DOPPEL_CO_TRY(co_await commit());
+  if (!marked_dirty_) co_return Result<>{};
+  header_.incompatible &= ~Header::kDirty;
+  DOPPEL_CO_TRY(co_await write_header_fields(*file_, header_));
+  co_return co_await file_->flush();
+}
+
 Task<Result<>> Image::close() {
   Result<> result;
-  if (!read_only()) {
-    // Twice: what the first one gives up changes refcounts, which the second one writes.
-    result = co_await flush();
-    if (result) result = co_await flush();
-  }
+  if (!read_only()) result = co_await finish();
   if (backing_) (void)co_await backing_->close();
   if (data_) (void)co_await data_->close();
   const Result<> closed = co_await file_->close();
   co_return result ? closed : result;
+}
+
+void Image::hurry() {
+  for (Node* node : {file_.get(), data_.get(), backing_.get()})
+    if (node != nullptr) node->hurry();
 }
 
 NodeInfo Image::info() const {
@@ -248,6 +338,7 @@ NodeInfo Image::info() const {
   info.virtual_size = header_.size;
   info.cluster_size = layout_.cluster_size();
   info.dirty = (header_.incompatible & Header::kDirty) != 0;
+  info.encrypted = header_.encrypted;
   info.backing_file = header_.backing_file;
   info.backing_format = header_.backing_format;
   for (const Snapshot& snapshot : snapshots_) info.snapshots.push_back(snapshot.info);
@@ -255,7 +346,13 @@ NodeInfo Image::info() const {
   details.push_back({"compat", std::string(header_.version == 2 ? "0.10" : "1.1")});
   details.push_back({"compression type", std::string(header_.compression == Compression::kZstd ? "zstd" : "zlib")});
   if (header_.version >= 3) details.push_back({"lazy refcounts", (header_.compatible & Header::kLazyRefcounts) != 0});
+  if (!bitmaps_.empty()) details.push_back({"bitmaps", bitmap_details(bitmaps_.list())});
   details.push_back({"refcount bits", std::uint64_t{layout_.refcount_bits()}});
+  if (header_.encrypted) {
+    FormatDetails luks = luks_details_;
+    luks.insert(luks.begin(), FormatDetail{"format", std::string("luks")});
+    details.push_back({"encrypt", std::move(luks)});
+  }
   if (!header_.data_file.empty()) {
     details.push_back({"data file", header_.data_file});
     details.push_back({"data file raw", (header_.autoclear & Header::kRawExternalData) != 0});

@@ -1,9 +1,24 @@
 // Changing a qcow2 image's size, allocating ahead, and emptying it.
 #include <algorithm>
+#include <bit>
 
 #include "block/qcow2/image.h"
 
 namespace doppel::block::qcow2 {
+
+namespace {
+
+Result<> check_bitmaps_fit(const std::vector<BitmapInfo>& bitmaps, const Layout& layout, std::uint64_t new_size) {
+  for (const BitmapInfo& bitmap : bitmaps) {
+    const auto granularity_bits = static_cast<unsigned>(std::countr_zero(bitmap.granularity));
+    const std::uint64_t clusters = bitmap_clusters(layout, new_size, granularity_bits);
+    if (!bitmap.inconsistent && clusters > kMaxBitmapBytes >> layout.cluster_bits)
+      return fail(ErrorKind::kInvalidArgument, "bitmap '{}' would become too large; remove it first", bitmap.name);
+  }
+  return {};
+}
+
+}  // namespace
 
 Task<Result<>> Image::resize(std::uint64_t new_size, Preallocation preallocation) {
   if (new_size == size()) co_return Result<>{};
@@ -24,17 +39,20 @@ Task<Result<>> Image::resize(std::uint64_t new_size, Preallocation preallocation
     if (new_size > std::uint64_t{1} << 62 || entries * 8 > kMaxL1Bytes)
       co_return fail(ErrorKind::kInvalidArgument, "{} bytes are too many for clusters of {} bytes", new_size,
                      layout_.cluster_size());
+    DOPPEL_CO_TRY(check_bitmaps_fit(bitmaps_.list(), layout_, new_size));
     DOPPEL_CO_TRY(co_await commit());
+    DOPPEL_CO_TRY(co_await bitmaps_.begin_resize());
     if (entries > header_.l1_entries) DOPPEL_CO_TRY(co_await grow_l1(entries));
     header_.size = new_size;
     DOPPEL_CO_TRY(co_await write_header_fields(*file_, header_));
     DOPPEL_CO_TRY(co_await file_->flush());
+    bitmaps_.end_resize();
   }
   if (data_ && data_->size() < new_size) DOPPEL_CO_TRY(co_await data_->resize(new_size, Preallocation::kOff));
   // What the last cluster or the backing node has behind the old end must not come to light.
   const std::uint64_t backing_end = backing_ ? backing_->size() : 0;
   const std::uint64_t hide_end = std::min(new_size, std::max(backing_end, align_up(old_size, layout_.cluster_size())));
-  if (hide_end > old_size) DOPPEL_CO_TRY(co_await write_zeroes(old_size, hide_end - old_size, Unmap::kMayUnmap));
+  if (hide_end > old_size) DOPPEL_CO_TRY(co_await zero_unrecorded(old_size, hide_end - old_size, Unmap::kMayUnmap));
   if (preallocation == Preallocation::kOff) co_return Result<>{};
   co_return co_await preallocate(old_size, new_size - old_size, preallocation);
 }
@@ -70,9 +88,11 @@ Task<Result<>> Image::shrink(std::uint64_t new_size) {
     const auto gate = co_await gate_.lock();
     const auto guard = co_await metadata_.lock();
     DOPPEL_CO_TRY(co_await commit());
+    DOPPEL_CO_TRY(co_await bitmaps_.begin_resize());
     header_.size = new_size;
     DOPPEL_CO_TRY(co_await write_header_fields(*file_, header_));
     DOPPEL_CO_TRY(co_await file_->flush());
+    bitmaps_.end_resize();
   }
   {
     const auto gate = co_await gate_.lock_shared();
@@ -104,7 +124,7 @@ Task<Result<>> Image::write_zero_data(std::uint64_t offset, std::uint64_t length
   while (length > 0) {
     const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(length, zeroes.size()));
     const std::span<const std::byte> bytes(zeroes.data(), part);
-    DOPPEL_CO_TRY(co_await write(offset, bytes));
+    DOPPEL_CO_TRY(co_await write_unrecorded(offset, bytes));
     offset += part;
     length -= part;
   }
@@ -135,6 +155,34 @@ Task<Result<>> Image::map_all(std::uint64_t offset, std::uint64_t length) {
     offset += done;
   }
   co_return Result<>{};
+}
+
+Task<Result<>> Image::upgrade() {
+  const auto gate = co_await gate_.lock();
+  const auto guard = co_await metadata_.lock();
+  if (header_.version == 3) co_return Result<>{};
+  if (!snapshots_.empty())
+    co_return fail(ErrorKind::kUnsupported, "an image with snapshots keeps its version; delete them first");
+  DOPPEL_CO_TRY(co_await commit());
+  Header changed = header_;
+  changed.version = 3;
+  DOPPEL_CO_TRY(co_await write_header(*file_, changed));
+  header_ = std::move(changed);
+  co_return co_await file_->flush();
+}
+
+Task<Result<>> Image::set_lazy_refcounts(bool lazy) {
+  const auto gate = co_await gate_.lock();
+  const auto guard = co_await metadata_.lock();
+  if (header_.version == 2 && !lazy) co_return Result<>{};
+  if (header_.version == 2)
+    co_return fail(ErrorKind::kInvalidArgument, "lazy_refcounts needs version 3; add compat=1.1");
+  Header changed = header_;
+  changed.compatible &= ~Header::kLazyRefcounts;
+  if (lazy) changed.compatible |= Header::kLazyRefcounts;
+  DOPPEL_CO_TRY(co_await write_header_fields(*file_, changed));
+  header_ = std::move(changed);
+  co_return co_await file_->flush();
 }
 
 Task<Result<>> Image::change_backing(const std::string& file, const std::string& format) {

@@ -185,6 +185,9 @@ Task<Result<>> Image::apply_snapshot(const std::string& wanted) {
   const auto guard = co_await metadata_.lock();
   DOPPEL_CO_TRY(co_await commit());
   DOPPEL_CO_ASSIGN(const std::size_t index, find_snapshot(wanted));
+  if (!bitmaps_.empty())
+    co_return fail(ErrorKind::kUnsupported,
+                   "the image has bitmaps, which do not know what another state has changed; remove them first");
   const Snapshot& snapshot = snapshots_[index];
   const std::vector<std::uint64_t> old_l1 = mapping_.l1();
   DOPPEL_CO_ASSIGN(std::vector<std::uint64_t> l1,
@@ -230,6 +233,11 @@ Task<Result<CheckResult>> Image::check(Repair repair) {
     DOPPEL_CO_TRY(co_await mapping_.load());
     DOPPEL_CO_TRY(co_await refcounts_.load());
   }
+  if (!result || repair != Repair::kAll || purpose_ != Purpose::kRepair || result->broken_bitmaps == 0)
+    co_return result;
+  DOPPEL_CO_TRY(co_await drop_broken_bitmaps());
+  result->corruptions -= result->broken_bitmaps;
+  result->corruptions_fixed += std::exchange(result->broken_bitmaps, 0);
   co_return result;
 }
 

@@ -18,6 +18,11 @@ bool overlap(std::uint64_t a, std::uint64_t a_length, std::uint64_t b, std::uint
 
 Task<Result<>> Image::write(std::uint64_t offset, IoView from) {
   DOPPEL_CO_TRY(check_range(offset, from.size()));
+  bitmaps_.mark(offset, from.size());
+  co_return co_await write_unrecorded(offset, from);
+}
+
+Task<Result<>> Image::write_unrecorded(std::uint64_t offset, IoView from) {
   DOPPEL_CO_TRY(co_await settle());
   const auto gate = co_await gate_.lock_shared();
   co_return co_await write_any(offset, from);
@@ -29,6 +34,7 @@ Task<Result<>> Image::write_any(std::uint64_t offset, IoView from) {
     const auto length = static_cast<std::size_t>(extent.length);
     if (extent.in_place) {
       DOPPEL_CO_TRY(check_old_place(extent.host, length));
+      file_->debug_event("write_aio");
       DOPPEL_CO_TRY(co_await data().write(extent.host, from.slice(done, length)));
       done += length;
     } else {
@@ -41,14 +47,21 @@ Task<Result<>> Image::write_any(std::uint64_t offset, IoView from) {
   co_return Result<>{};
 }
 
-/// In a sound image no data cluster lies over a table; in a hostile one this keeps the guest from writing tables.
-bool Image::unwritable_place(std::uint64_t host, std::uint64_t length) const {
-  if (data_) return false;
+bool Image::over_tables(std::uint64_t host, std::uint64_t length) const {
   return overlap(host, length, 0, layout_.cluster_size()) ||
+         overlap(host, length, header_.luks_offset, header_.luks_length) ||
          overlap(host, length, header_.l1_offset, std::uint64_t{header_.l1_entries} * 8) ||
          overlap(host, length, header_.refcount_table_offset,
                  header_.refcount_table_clusters * layout_.cluster_size()) ||
          overlap(host, length, header_.snapshots_offset, snapshot_table_bytes_);
+}
+
+/// In a sound image no data cluster lies over a table; in a hostile one this keeps the guest from writing tables.
+bool Image::unwritable_place(std::uint64_t host, std::uint64_t length) const {
+  if (data_) return false;
+  const bool over_directory =
+      header_.bitmaps && overlap(host, length, header_.bitmaps->directory_offset, header_.bitmaps->directory_bytes);
+  return over_directory || over_tables(host, length);
 }
 
 /// What an entry of the image says of its place is not taken on trust: neither tables nor a file of exabytes.
@@ -121,7 +134,7 @@ Task<Result<Image::Allocation>> Image::allocate_new(const Table& table, std::uin
     DOPPEL_CO_ASSIGN(const Refcounts::Run run, co_await refcounts_.allocate_run(clusters));
     place.host = run.offset;
     place.clusters = run.clusters;
-    place.zero = unused && !backing_ && run.offset >= file_end;
+    place.zero = unused && !backing_ && !crypt_ && run.offset >= file_end;
   }
   if (unwritable_place(place.host, place.clusters << layout_.cluster_bits))
     co_return fail(ErrorKind::kCorrupt, "the refcounts say that the image's own tables at offset {:#x} are free",
@@ -137,7 +150,11 @@ Task<Result<>> Image::fill(const Allocation& place, std::uint64_t offset, IoView
   const std::uint64_t end = offset + from.size();
   const std::uint64_t begin = align_down(offset, place.copy_unit);
   const std::uint64_t host = place.host + (offset - place.guest);
-  if (place.zero || (begin == offset && is_aligned(end, place.copy_unit))) co_return co_await data().write(host, from);
+  if (place.zero || (begin == offset && is_aligned(end, place.copy_unit))) {
+    file_->debug_event("write_aio");
+    co_return co_await data().write(host, from);
+  }
+  file_->debug_event("cow_read");
   std::vector<std::byte> head(offset - begin);
   std::vector<std::byte> tail(align_up(end, place.copy_unit) - end);
   DOPPEL_CO_TRY(co_await read_any(begin, std::span<std::byte>(head)));
@@ -146,6 +163,7 @@ Task<Result<>> Image::fill(const Allocation& place, std::uint64_t offset, IoView
   pieces.insert(pieces.begin(), {head.data(), head.size()});
   pieces.push_back({tail.data(), tail.size()});
   const IoView all{std::span<const iovec>(pieces)};
+  file_->debug_event("cow_write");
   co_return co_await data().write(host - head.size(), all);
 }
 
@@ -171,7 +189,7 @@ Task<Result<>> Image::enter(const Allocation& place, std::uint64_t offset, std::
     }
     mapping_.set_entry(*table, index, entry);
   }
-  if (mapping_.crowded() || refcounts_.crowded()) co_return co_await commit();
+  if (mapping_.crowded() || refcounts_.crowded()) co_return co_await commit(Counts::kMayWait);
   co_return Result<>{};
 }
 
@@ -190,6 +208,11 @@ void Image::retire_clusters(std::uint64_t host, std::uint64_t clusters) {
 
 Task<Result<>> Image::write_zeroes(std::uint64_t offset, std::uint64_t length, Unmap unmap) {
   DOPPEL_CO_TRY(check_range(offset, length));
+  bitmaps_.mark(offset, length);
+  co_return co_await zero_unrecorded(offset, length, unmap);
+}
+
+Task<Result<>> Image::zero_unrecorded(std::uint64_t offset, std::uint64_t length, Unmap unmap) {
   DOPPEL_CO_TRY(co_await settle());
   const auto gate = co_await gate_.lock_shared();
   const std::uint64_t end = offset + length;
@@ -236,6 +259,7 @@ Task<Result<>> Image::write_zero_bytes(std::uint64_t offset, std::uint64_t lengt
 
 Task<Result<>> Image::discard(std::uint64_t offset, std::uint64_t length) {
   DOPPEL_CO_TRY(check_range(offset, length));
+  bitmaps_.mark(offset, length);
   if (layout_.version == 2 && backing_) co_return Result<>{};  // old bytes of the backing node must not come back
   DOPPEL_CO_TRY(co_await settle());
   const auto gate = co_await gate_.lock_shared();
@@ -279,26 +303,29 @@ Task<Result<>> Image::replace_entries(std::uint64_t offset, std::uint64_t length
       if (entry->host != old.host || old.compressed) retire(old);
       mapping_.set_entry(*table, index, *entry);
     }
-    if (mapping_.crowded() || refcounts_.crowded()) DOPPEL_CO_TRY(co_await commit());
+    if (mapping_.crowded() || refcounts_.crowded()) DOPPEL_CO_TRY(co_await commit(Counts::kMayWait));
   }
   co_return Result<>{};
 }
 
-Task<Result<>> Image::write_compressed(std::uint64_t offset, IoView from) {
-  DOPPEL_CO_TRY(check_range(offset, from.size()));
-  if (layout_.in_cluster(offset) != 0 || from.size() > layout_.cluster_size())
+Task<Result<CompressedTarget::Packed>> Image::pack(IoView from) {
+  if (from.size() > layout_.cluster_size())
     co_return fail(ErrorKind::kInvalidArgument, "only whole clusters can be written compressed");
   if (data_)
     co_return fail(ErrorKind::kUnsupported, "an image with an external data file cannot hold compressed clusters");
+  if (crypt_) co_return fail(ErrorKind::kUnsupported, "an encrypted image cannot hold compressed clusters");
   std::vector<std::byte> cluster(layout_.cluster_size());
   from.copy_to(cluster.data());
-  std::optional<std::vector<std::byte>> packed;
-  std::function<bool()> work = [&] {
-    packed = compress(header_.compression, cluster);
-    return true;
-  };
-  co_await in_worker(context_.workers(), work);
-  if (!packed) co_return co_await write(offset, from);
+  std::function<Packed()> work = [&] { return compress(header_.compression, cluster); };
+  co_return co_await in_worker(context_.workers(), work);
+}
+
+Task<Result<>> Image::write_packed(std::uint64_t offset, IoView from, Packed packed) {
+  DOPPEL_CO_TRY(check_range(offset, from.size()));
+  bitmaps_.mark(offset, from.size());
+  if (layout_.in_cluster(offset) != 0)
+    co_return fail(ErrorKind::kInvalidArgument, "only whole clusters can be written compressed");
+  if (!packed) co_return co_await write_unrecorded(offset, from);
 
   DOPPEL_CO_TRY(co_await settle());
   const auto gate = co_await gate_.lock_shared();
@@ -308,6 +335,7 @@ Task<Result<>> Image::write_compressed(std::uint64_t offset, IoView from) {
     const auto guard = co_await metadata_.lock();
     DOPPEL_CO_ASSIGN(place, co_await allocate_compressed(packed->size()));
   }
+  file_->debug_event("write_compressed");
   DOPPEL_CO_TRY(co_await file_->write(place, std::span<const std::byte>(*packed)));
   const auto guard = co_await metadata_.lock();
   DOPPEL_CO_ASSIGN(const TablePtr table, co_await mapping_.table_to_change(offset));
@@ -315,7 +343,7 @@ Task<Result<>> Image::write_compressed(std::uint64_t offset, IoView from) {
   DOPPEL_CO_ASSIGN(const Entry old, mapping_.entry(*table, index));
   retire(old);
   mapping_.set_entry(*table, index, Entry{.compressed = CompressedPlace{place, packed->size()}});
-  if (mapping_.crowded() || refcounts_.crowded()) co_return co_await commit();
+  if (mapping_.crowded() || refcounts_.crowded()) co_return co_await commit(Counts::kMayWait);
   co_return Result<>{};
 }
 

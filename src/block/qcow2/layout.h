@@ -15,6 +15,13 @@ inline constexpr std::uint64_t kMaxRefcountTableBytes = 8 * kMiB;
 inline constexpr std::uint64_t kMaxSnapshots = 65536;
 inline constexpr std::uint64_t kMaxSnapshotTableBytes = 64 * kMiB;
 inline constexpr std::uint64_t kMaxSnapshotExtraBytes = 1024;
+inline constexpr std::uint64_t kMaxBitmaps = 65535;
+inline constexpr std::uint64_t kMaxBitmapDirectoryBytes = 1024 * kMaxBitmaps;
+inline constexpr std::uint64_t kMaxBitmapBytes = 512 * kMiB;
+inline constexpr std::uint64_t kMaxBitmapNameBytes = 1023;
+inline constexpr unsigned kMinGranularityBits = 9;
+inline constexpr unsigned kMaxGranularityBits = 31;
+inline constexpr std::uint64_t kMaxLuksBytes = 16 * kMiB;
 inline constexpr std::uint64_t kMaxBackingNameBytes = 1023;
 /// Host offsets in table entries have 56 bits.
 inline constexpr std::uint64_t kMaxHostOffset = std::uint64_t{1} << 56;

@@ -16,7 +16,7 @@ Mapping::Mapping(Node& file, const Header& header, Refcounts& refcounts, std::ve
       layout_(header.layout()),
       refcounts_(refcounts),
       retired_(retired),
-      tables_(file, layout_.cluster_size(), kCacheBytes) {}
+      tables_(file, layout_.cluster_size(), kCacheBytes, {"l2_load", "l2_update"}) {}
 
 Task<Result<>> Mapping::load() {
   DOPPEL_CO_ASSIGN(l1_, co_await read_numbers(file_, header_.l1_offset, header_.l1_entries));
@@ -40,6 +40,7 @@ Task<Result<TablePtr>> Mapping::table_to_change(std::uint64_t offset) {
   if (index >= l1_.size()) co_return fail(ErrorKind::kInternal, "the L1 table ends before offset {:#x}", offset);
   if (old && (l1_[index] & kCopiedFlag) != 0) co_return old;
   DOPPEL_CO_ASSIGN(const std::uint64_t place, co_await refcounts_.allocate(1));
+  file_.debug_event("l2_alloc_write");
   const TablePtr table = tables_.create(place);
   if (old) {
     table->bytes = old->bytes;
@@ -65,6 +66,7 @@ Task<Result<>> Mapping::write_all() {
   DOPPEL_CO_TRY(co_await tables_.write_all());
   if (dirty_begin_ >= dirty_end_) co_return Result<>{};
   const std::span<const std::uint64_t> changed(l1_.data() + dirty_begin_, dirty_end_ - dirty_begin_);
+  file_.debug_event("l1_update");
   DOPPEL_CO_TRY(co_await write_numbers(file_, header_.l1_offset + dirty_begin_ * 8, changed));
   dirty_begin_ = dirty_end_ = 0;
   co_return Result<>{};

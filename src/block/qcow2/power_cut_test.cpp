@@ -1,6 +1,7 @@
 // What a power cut leaves: every write and flush of random requests is recorded, and the disk is looked at as it would
 // have been after each of them, with what was not flushed there in full, in part, or not at all.
 #include <algorithm>
+#include <map>
 #include <random>
 
 #include "block/qcow2/qcow2_rig.h"
@@ -48,10 +49,27 @@ void replay(Bytes& file, const MemoryNode::Event& event) {
 
 class PowerCut : public Qcow2Rig, public testing::TestWithParam<CreateOptions> {
  protected:
+  /// From the image's opening on.
+  void reopen_recorded() {
+    close();
+    auto memory = std::make_unique<MemoryNode>(file->contents());
+    if (recording_.events.empty()) initial_ = file->contents();
+    image.reset();
+    memory->record([this](const MemoryNode::Event& event) { recording_.events.push_back(event); });
+    open(std::move(memory));
+  }
+  /// A bitmap that records all of the history, and one that is there and records nothing.
+  void add_bitmaps() {
+    if (GetParam().version < 3) return;
+    ASSERT_TRUE(run(image->add_bitmap("kept", 512, true)));
+    ASSERT_TRUE(run(image->write_zeroes(5 * kSectorSize, 3 * kSectorSize, Unmap::kMayUnmap)));
+    ASSERT_TRUE(run(image->enable_bitmap("kept", false)));
+    ASSERT_TRUE(run(image->add_bitmap("live", 1024, true)));
+  }
   void record() {
     create(GetParam());
-    initial_ = file->contents();
-    file->record([this](const MemoryNode::Event& event) { recording_.events.push_back(event); });
+    add_bitmaps();
+    reopen_recorded();
     std::vector<std::uint32_t> sectors(kDisk / kSectorSize, 0);
     recording_.writes.resize(sectors.size(), {{0, 0}});
     for (std::uint32_t step = 1; step <= 120; ++step) {
@@ -73,6 +91,7 @@ class PowerCut : public Qcow2Rig, public testing::TestWithParam<CreateOptions> {
         ASSERT_TRUE(run(image->flush()));
         recording_.promises.push_back({recording_.events.size(), sectors});
       }
+      if (step == 60) reopen_recorded();
     }
     close();
     recording_.promises.push_back({recording_.events.size(), sectors});
@@ -102,11 +121,34 @@ class PowerCut : public Qcow2Rig, public testing::TestWithParam<CreateOptions> {
       ASSERT_TRUE(allowed) << "sector " << i << " has " << value << ", flushed was step " << least << ", cut at event "
                            << cut;
     }
+    judge_bitmaps(after, disk, cut);
     if (!ask_qemu) return;
     save(contents, "cut.qcow2");
-    const int status = qemu_check("cut.qcow2");
+    const int status = GetParam().lazy_refcounts ? qemu_repair("cut.qcow2") : qemu_check("cut.qcow2");
     ASSERT_TRUE(status == 0 || status == 3) << "qemu-img check: " << status << ", cut at event " << cut;
   }
+  /// One that records nothing has lost nothing; the other one says that it is behind, or knows all that was written.
+  void judge_bitmaps(Qcow2Rig& after, const Bytes& disk, std::size_t cut) {
+    const std::vector<BitmapInfo> bitmaps = after.image->bitmaps();
+    ASSERT_EQ(bitmaps.size(), GetParam().version < 3 ? 0U : 2U) << "cut at event " << cut;
+    for (const BitmapInfo& bitmap : bitmaps) {
+      if (bitmap.inconsistent && bitmap.enabled) continue;
+      ASSERT_FALSE(bitmap.inconsistent) << bitmap.name << ", cut at event " << cut;
+      ++consistent_[bitmap.name];
+      std::vector<bool> dirty(kDisk / kSectorSize);
+      const Bitmaps::VisitRange visit = [&](std::uint64_t offset, std::uint64_t length) {
+        for (std::uint64_t i = offset / kSectorSize; i < (offset + length) / kSectorSize; ++i) dirty[i] = true;
+      };
+      const auto visited = after.run(after.image->visit_bitmap(bitmap.name, visit));
+      ASSERT_TRUE(visited) << visited.error().describe() << ", cut at event " << cut;
+      for (std::size_t i = 0; i < dirty.size(); ++i) {
+        const bool written = load_le<std::uint32_t>(disk.data() + i * kSectorSize) != 0;
+        const bool known = bitmap.enabled ? !written || dirty[i] : dirty[i] == (i >= 5 && i < 8);
+        ASSERT_TRUE(known) << bitmap.name << " is wrong for sector " << i << ", cut at event " << cut;
+      }
+    }
+  }
+  std::map<std::string, int> consistent_;
   std::mt19937 random_{11};
   Bytes initial_;
   Recording recording_;
@@ -118,12 +160,14 @@ std::vector<CreateOptions> layouts() {
   list.push_back({.size = kDisk, .cluster_size = 512, .refcount_bits = 64});  // the refcount table grows
   list.push_back({.size = kDisk, .version = 2, .cluster_size = 1024});
   list.push_back({.size = kDisk, .cluster_size = 16384, .extended_l2 = true});
+  list.push_back({.size = kDisk, .cluster_size = 512, .lazy_refcounts = true});
+  list.push_back({.size = kDisk, .cluster_size = 4096, .refcount_bits = 64, .lazy_refcounts = true});
   return list;
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, PowerCut, testing::ValuesIn(layouts()), [](const auto& setup) {
-  return fmt::format("v{}_{}_{}bits{}", setup.param.version, setup.param.cluster_size, setup.param.refcount_bits,
-                     setup.param.extended_l2 ? "_extended" : "");
+  return fmt::format("v{}_{}_{}bits{}{}", setup.param.version, setup.param.cluster_size, setup.param.refcount_bits,
+                     setup.param.extended_l2 ? "_extended" : "", setup.param.lazy_refcounts ? "_lazy" : "");
 });
 
 TEST_P(PowerCut, AfterAnyWriteLeavesAWholeImage) {
@@ -134,7 +178,9 @@ TEST_P(PowerCut, AfterAnyWriteLeavesAWholeImage) {
     replay(contents, recording_.events[cut]);
     if (cut % step == 0) judge(contents, cut + 1, have_qemu_img() && cut % (step * 40) == 0);
   }
-  if (!HasFatalFailure()) judge(contents, recording_.events.size(), have_qemu_img());
+  if (HasFatalFailure()) return;
+  judge(contents, recording_.events.size(), have_qemu_img());
+  EXPECT_EQ(consistent_["live"] > 0, GetParam().version >= 3);
 }
 
 TEST_P(PowerCut, WithUnflushedWritesPartlyThereLeavesAWholeImage) {

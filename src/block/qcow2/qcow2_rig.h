@@ -30,6 +30,12 @@ inline int qemu_check(const std::string& path) {
   return WEXITSTATUS(status);
 }
 
+/// Likewise of what is left when everything has been repaired.
+inline int qemu_repair(const std::string& path) {
+  const int status = std::system(("qemu-img check -q -r all -f qcow2 " + path + " >/dev/null 2>&1").c_str());
+  return WEXITSTATUS(status);
+}
+
 struct Qcow2Rig : BlockRig {
   /// A new image in memory, open.
   void create(const CreateOptions& options) {

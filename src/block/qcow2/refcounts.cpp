@@ -47,10 +47,14 @@ void store_refcount(std::byte* block, std::uint64_t index, unsigned order, std::
 }
 
 Refcounts::Refcounts(Node& file, Header& header)
-    : file_(file), header_(header), layout_(header.layout()), blocks_(file, layout_.cluster_size(), kCacheBytes) {}
+    : file_(file),
+      header_(header),
+      layout_(header.layout()),
+      blocks_(file, layout_.cluster_size(), kCacheBytes, {"refblock_load", "refblock_update"}) {}
 
 Task<Result<>> Refcounts::load() {
   const std::uint64_t entries = header_.refcount_table_clusters * layout_.cluster_size() / 8;
+  file_.debug_event("reftable_load");
   DOPPEL_CO_ASSIGN(table_, co_await read_numbers(file_, header_.refcount_table_offset, entries));
   for (std::uint64_t& entry : table_) entry &= kEntryMask;
   blocks_.clear();
@@ -105,11 +109,13 @@ Task<Result<>> Refcounts::change(std::uint64_t cluster, std::uint64_t from_most,
 }
 
 Task<Result<std::uint64_t>> Refcounts::allocate(std::uint64_t clusters) {
+  file_.debug_event("cluster_alloc");
   DOPPEL_CO_ASSIGN(const Run run, co_await find_run(clusters, clusters));
   co_return run.offset;
 }
 
 Task<Result<Refcounts::Run>> Refcounts::allocate_run(std::uint64_t most) {
+  file_.debug_event("cluster_alloc");
   co_return co_await find_run(1, most);
 }
 
@@ -161,6 +167,7 @@ Task<Result<Refcounts::Run>> Refcounts::find_run(std::uint64_t least, std::uint6
 }
 
 Result<TablePtr> Refcounts::create_block(std::uint64_t index, std::uint64_t cluster) {
+  file_.debug_event("refblock_alloc");
   TablePtr counts = blocks_.create(cluster << layout_.cluster_bits);
   store_refcount(counts->bytes.data(), cluster % layout_.refcounts_per_block(), layout_.refcount_order, 1);
   table_[index] = counts->offset;
@@ -199,10 +206,12 @@ Task<Result<>> Refcounts::write_table() {
   const std::uint64_t begin = moved() ? 0 : dirty_begin_;
   const std::uint64_t end = moved() ? table_.size() : dirty_end_;
   const std::span<const std::uint64_t> changed(table_.data() + begin, end - begin);
+  file_.debug_event(moved() ? "refblock_alloc_write_table" : "refblock_alloc_hookup");
   DOPPEL_CO_TRY(co_await write_numbers(file_, header_.refcount_table_offset + begin * 8, changed));
   DOPPEL_CO_TRY(co_await file_.flush());
   dirty_begin_ = dirty_end_ = 0;
   if (!moved()) co_return Result<>{};
+  file_.debug_event("refblock_alloc_switch_table");
   DOPPEL_CO_TRY(co_await write_header_fields(file_, header_));
   DOPPEL_CO_TRY(co_await file_.flush());
   const Run old = std::exchange(old_table_, {});

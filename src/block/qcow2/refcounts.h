@@ -40,6 +40,8 @@ class Refcounts {
   Task<Result<Run>> allocate_run(std::uint64_t most);
 
   [[nodiscard]] bool dirty() const { return blocks_.dirty() || table_dirty() || moved(); }
+  /// The table has a new place that the header on disk does not name yet.
+  [[nodiscard]] bool moved() const { return old_table_.clusters > 0; }
   [[nodiscard]] bool crowded() const { return blocks_.crowded(); }
   Task<Result<>> write_blocks() { return blocks_.write_all(); }
   /// After a flush of the blocks. What is written is durable on return.
@@ -47,7 +49,6 @@ class Refcounts {
 
  private:
   [[nodiscard]] bool table_dirty() const { return dirty_begin_ < dirty_end_; }
-  [[nodiscard]] bool moved() const { return old_table_.clusters > 0; }
   Task<Result<TablePtr>> block(std::uint64_t index);
   Result<TablePtr> create_block(std::uint64_t index, std::uint64_t cluster);
   Task<Result<>> grow_table(std::uint64_t index);

@@ -26,9 +26,10 @@ Task<Result<>> write_numbers(Node& file, std::uint64_t offset, std::span<const s
   co_return co_await file.write(offset, std::as_bytes(std::span<const std::uint64_t>(bytes)));
 }
 
-TableCache::TableCache(Node& file, std::size_t table_size, std::size_t budget_bytes)
+TableCache::TableCache(Node& file, std::size_t table_size, std::size_t budget_bytes, TableEvents events)
     : file_(file),
       table_size_(table_size),
+      events_(events),
       max_tables_(std::clamp(budget_bytes / table_size, kMinTables, kMaxTables)) {}
 
 Task<Result<TablePtr>> TableCache::load(std::uint64_t offset) {
@@ -38,6 +39,7 @@ Task<Result<TablePtr>> TableCache::load(std::uint64_t offset) {
   }
   make_room();
   auto table = std::make_shared<Table>(Table{.offset = offset, .bytes = std::vector<std::byte>(table_size_)});
+  file_.debug_event(events_.load);
   DOPPEL_CO_TRY(co_await file_.read(offset, std::span<std::byte>(table->bytes)));
   table->last_use = ++uses_;
   tables_.emplace(offset, table);
@@ -89,6 +91,7 @@ Task<Result<>> TableCache::write(bool (*wanted)(const Table&)) {
     if (table->dirty && wanted(*table)) list.push_back(table);
   std::ranges::sort(list, {}, &Table::offset);
   for (const TablePtr& table : list) {
+    file_.debug_event(events_.update);
     DOPPEL_CO_TRY(co_await file_.write(table->offset, std::span<const std::byte>(table->bytes)));
     table->dirty = false;
     table->fresh = false;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -25,10 +26,16 @@ using TablePtr = std::shared_ptr<Table>;
 Task<Result<std::vector<std::uint64_t>>> read_numbers(Node& file, std::uint64_t offset, std::uint64_t entries);
 Task<Result<>> write_numbers(Node& file, std::uint64_t offset, std::span<const std::uint64_t> numbers);
 
+/// What Node::debug_event() is told before tables are read and written.
+struct TableEvents {
+  std::string_view load;
+  std::string_view update;
+};
+
 /// Whoever holds the image's metadata lock may call; a TablePtr is good until that is let go.
 class TableCache {
  public:
-  TableCache(Node& file, std::size_t table_size, std::size_t budget_bytes);
+  TableCache(Node& file, std::size_t table_size, std::size_t budget_bytes, TableEvents events);
 
   Task<Result<TablePtr>> load(std::uint64_t offset);
   /// All zeroes, dirty and fresh.
@@ -54,6 +61,7 @@ class TableCache {
 
   Node& file_;
   const std::size_t table_size_;
+  const TableEvents events_;
   const std::size_t max_tables_;
   std::unordered_map<std::uint64_t, TablePtr> tables_;
   std::size_t dirty_ = 0;

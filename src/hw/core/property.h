@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -50,6 +51,7 @@ class PropertyTable {
   };
 
   PropertyTable(std::initializer_list<Row> rows) : rows_(rows) {}
+  explicit PropertyTable(std::vector<Row> rows) : rows_(std::move(rows)) {}
 
   /// Parses TEXT into CONFIG's member NAME. Errors name the property and what it expects.
   Result<> set(Config& config, std::string_view name, std::string_view text) const {

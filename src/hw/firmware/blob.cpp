@@ -1,6 +1,7 @@
 #include "hw/firmware/blob.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,19 @@
 #include "base/unique_fd.h"
 
 namespace doppel::hw {
+
+namespace {
+
+constexpr std::uint64_t kLeastMapped = 1U << 20U;  // what is smaller may as well be read
+
+Result<Blob> map_blob(const UniqueFd& fd, const std::string& path, std::size_t size) {
+  void* const begin = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (begin == MAP_FAILED) return fail_errno("cannot map '{}'", path);
+  const std::shared_ptr<const void> owner(begin, [size](void* mapping) { ::munmap(mapping, size); });
+  return Blob(owner, {static_cast<const std::byte*>(begin), size});
+}
+
+}  // namespace
 
 Blob Blob::slice(std::uint64_t offset, std::uint64_t length) const {
   Blob part = *this;
@@ -24,6 +38,15 @@ bool Blob::has_text(std::uint64_t offset, std::string_view text) const {
          std::memcmp(view_.data() + offset, text.data(), text.size()) == 0;
 }
 
+void Blob::rest() const {
+  if (!is_mapped_) return;
+  // Of the view's pages those at its ends may be somebody else's, too, who reads them again then.
+  static const auto kPage = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(view_.data()) / kPage * kPage;
+  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(view_.data()) + view_.size();
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 Result<Blob> read_blob(const std::string& path, std::uint64_t max_size) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return fail_errno("cannot open '{}'", path);
@@ -34,6 +57,7 @@ Result<Blob> read_blob(const std::string& path, std::uint64_t max_size) {
   if (size > max_size)
     return fail(ErrorKind::kInvalidArgument, "'{}' is too large: {}, and at most {} make sense", path,
                 format_size(size), format_size(max_size));
+  if (size >= kLeastMapped) return map_blob(fd, path, size);
   Bytes bytes(size);
   std::size_t done = 0;
   while (done < bytes.size()) {

@@ -23,7 +23,10 @@ class Blob {
  public:
   Blob() = default;
   Blob(Bytes bytes)  // NOLINT: converts on purpose
-      : owner_(std::make_shared<const Bytes>(std::move(bytes))), view_(*owner_) {}
+      : Blob(std::make_shared<const Bytes>(std::move(bytes))) {}
+  /// A file's bytes at VIEW, mapped for as long as OWNER lives.
+  Blob(std::shared_ptr<const void> owner, std::span<const std::byte> view)
+      : owner_(std::move(owner)), view_(view), is_mapped_(true) {}
 
   [[nodiscard]] std::span<const std::byte> bytes() const { return view_; }
   [[nodiscard]] std::size_t size() const { return view_.size(); }
@@ -46,12 +49,19 @@ class Blob {
   /// Whether TEXT stands at OFFSET.
   [[nodiscard]] bool has_text(std::uint64_t offset, std::string_view text) const;
 
+  /// The bytes are not needed for a while: a file's need not stay in memory, as they can be read again.
+  void rest() const;
+
  private:
-  std::shared_ptr<const Bytes> owner_;
+  explicit Blob(std::shared_ptr<const Bytes> bytes) : owner_(bytes), view_(*bytes) {}
+
+  std::shared_ptr<const void> owner_;
   std::span<const std::byte> view_;
+  bool is_mapped_ = false;
 };
 
-/// Reads a whole file of at most MAX_SIZE bytes.
+/// A whole file of at most MAX_SIZE bytes. A large one is mapped, so it must not be cut short as long as it is used; to
+/// put another file in its place is fine.
 Result<Blob> read_blob(const std::string& path, std::uint64_t max_size);
 
 /// TEXT as bytes, with a terminating zero if asked for.

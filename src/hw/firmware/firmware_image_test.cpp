@@ -36,6 +36,21 @@ TEST(FirmwareImage, EndsAt4GiBAndShowsItsEndBelow1MiB) {
   EXPECT_EQ(space.read({0xffffffff}, 1), 0xaaU) << "it is a ROM";
 }
 
+TEST(BlobTest, ALargeFileIsTheSameAfterARest) {
+  const test::ScratchFolder folder;
+  std::string text(3 * kMiB + 5, 'a');
+  text.back() = 'z';
+  const std::string path = folder.file("large", text);
+  const auto blob = read_blob(path, 4 * kMiB);
+  ASSERT_TRUE(blob) << blob.error().describe();
+  const Blob part = blob->slice(kMiB + 1);
+  std::filesystem::remove(path);
+  part.rest();
+  EXPECT_EQ(part.bytes().front(), std::byte{'a'});
+  EXPECT_EQ(part.bytes().back(), std::byte{'z'});
+  EXPECT_FALSE(read_blob(folder.file("larger", text), kMiB));
+}
+
 TEST(FirmwareImage, SmallOnesShowWhole) {
   const auto firmware = make_system_firmware(Bytes(64 * kKiB), "bios");
   ASSERT_TRUE(firmware);

@@ -336,6 +336,7 @@ bool FwCfg::read_to_guest(memory::GuestPhysAddr address, std::uint32_t length) {
   const auto available = contents.first(std::min<std::size_t>(length, contents.size()));
   offset_ += available.size();
   if (!available.empty() && !dma_->write(address, available)) return false;
+  if (!available.empty() && available.size() == contents.size()) current_->data.rest();
 
   // What lies past the item's end reads as zero. A hole in guest memory ends this loop early.
   static constexpr std::array<std::byte, 64 * kKiB> kZeros{};

@@ -35,6 +35,7 @@ std::span<const AtaDrive::Command> AtaDrive::commands() {
       {command::kDataSetManagement, command::kDataSetManagement, &AtaDrive::data_set_management},
       {command::kRecalibrate, command::kRecalibrate | 0x0f, &AtaDrive::succeed},
       {command::kReadNativeMaxExt, command::kReadNativeMaxExt, &AtaDrive::read_native_max_ext},
+      {command::kReadLogExt, command::kReadLogExt, &AtaDrive::read_log},
       {command::kSeek, command::kSeek | 0x0f, &AtaDrive::succeed},
       {command::kInitializeParameters, command::kInitializeParameters, &AtaDrive::initialize_parameters},
       {command::kSmart, command::kSmart, &AtaDrive::smart},
@@ -127,6 +128,7 @@ void AtaDrive::reset_settings() {
       config_.write_cache == OnOffAuto::kAuto ? disk()->has_write_cache() : config_.write_cache == OnOffAuto::kOn;
   read_ahead_ = true;
   smart_ = true;
+  queued_error_ = {};
   transfer_mode_ = kUltraDma5;
   next_ = rest_ = chunk_ = 0;
 }
@@ -364,6 +366,25 @@ void AtaDrive::smart() {
     default: return abort();
   }
   complete();
+}
+
+/// READ LOG EXT: the directory, and what a queued command failed at (ATA8-ACS sections 7.25 and A.10).
+void AtaDrive::read_log() {
+  constexpr std::uint8_t kDirectory = 0x00;
+  constexpr std::uint8_t kQueuedError = 0x10;
+  const std::uint8_t log = task_.parameter(ata::Register::kLbaLow);
+  const bool known = log == kDirectory || log == kQueuedError;
+  if (transport() != AtaTransport::kSerial || !known || task_.sectors(true) != 1 || task_.lba_mid_high() != 0)
+    return abort();
+  std::array<std::byte, kSectorSize> page{};
+  if (log == kDirectory) {
+    page[0] = std::byte{1};                 // version
+    page[2 * kQueuedError] = std::byte{1};  // one page of it
+  } else {
+    page = queued_error_.page();
+  }
+  offer_bytes(IdePhase::kPioIn, page);
+  raise_interrupt();
 }
 
 // ---- Saving

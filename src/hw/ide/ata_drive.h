@@ -46,6 +46,14 @@ class AtaDrive final : public IdeDrive {
 
   [[nodiscard]] IdeKind kind() const override { return IdeKind::kDisk; }
 
+  // For AtaNcq, which carries out this drive's queued commands.
+  [[nodiscard]] std::uint64_t sectors() const { return disk()->size() / ata::kSectorSize; }
+  [[nodiscard]] block::Disk& medium() const { return *disk(); }
+  /// Is a write to be followed by a flush, FUA aside?
+  [[nodiscard]] bool writes_through() const { return !write_cache_ && disk()->has_write_cache(); }
+  void note_queued_error(const NcqErrorLog& error) { queued_error_ = error; }
+  [[nodiscard]] const NcqErrorLog& queued_error() const { return queued_error_; }
+
  protected:
   void execute(std::uint8_t command) override;
   void request_done(const IdeDiskRequest& request, const Result<>& result) override;
@@ -80,6 +88,7 @@ class AtaDrive final : public IdeDrive {
   void flush();
   void data_set_management();
   void smart();
+  void read_log();
 
   // Reading, writing and verifying sectors.
   void begin_media(const MediaCommand& command);
@@ -93,7 +102,7 @@ class AtaDrive final : public IdeDrive {
 
   void discard_next();
   [[nodiscard]] IdentifyData describe() const;
-  [[nodiscard]] std::uint64_t sectors() const { return disk()->size() / ata::kSectorSize; }
+  static void describe_serial(IdentifyData& data);
 
   const AtaDriveConfig config_;
   const IdeGeometry geometry_;
@@ -103,6 +112,7 @@ class AtaDrive final : public IdeDrive {
   bool write_cache_ = false;
   bool read_ahead_ = true;
   bool smart_ = true;
+  NcqErrorLog queued_error_;
   std::uint64_t next_ = 0;   // first sector of the chunk in progress, or of what follows
   std::uint64_t rest_ = 0;   // sectors from there to the end of the command
   std::uint64_t chunk_ = 0;  // sectors of them that the buffer is for

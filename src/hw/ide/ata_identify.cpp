@@ -12,12 +12,19 @@ void AtaDrive::identify() {
   raise_interrupt();
 }
 
+void AtaDrive::describe_serial(IdentifyData& data) {
+  data.set(75, 31);       // queued commands, less one
+  data.set(76, 0x010e);   // queued commands; 1.5, 3 and 6 Gbit/s
+  data.set(222, 0x103f);  // serial, up to SATA 3.0
+}
+
 IdentifyData AtaDrive::describe() const {
   const auto with = [](unsigned bits, std::initializer_list<std::pair<unsigned, bool>> switches) {
     for (const auto& [bit, on] : switches) bits |= on ? 1U << bit : 0U;
     return static_cast<std::uint16_t>(bits);
   };
   const bool has_wwn = config_.wwn != 0;
+  const bool serial = transport() == AtaTransport::kSerial;
   const std::uint64_t total = sectors();
   IdentifyData data;
   data.set(0, 0x0040);  // fixed, not ATAPI
@@ -42,13 +49,16 @@ IdentifyData AtaDrive::describe() const {
   data.set(64, 0x0003);                                              // PIO modes 3 and 4
   for (unsigned word = 65; word <= 68; ++word) data.set(word, 120);  // cycle times, ns
   data.set(80, 0x01f0);                                              // ATA/ATAPI-4 to ATA8-ACS
-  data.set(82, 0x4069);                        // NOP, look-ahead, write cache, power management, SMART
-  data.set(83, 0x7400);                        // FLUSH CACHE [EXT], 48-bit addresses
-  data.set(84, with(0x4040, {{8, has_wwn}}));  // FUA, world wide name
+  data.set(82, 0x4069);                                     // NOP, look-ahead, write cache, power management, SMART
+  data.set(83, 0x7400);                                     // FLUSH CACHE [EXT], 48-bit addresses
+  data.set(84, with(0x4040, {{8, has_wwn}, {5, serial}}));  // FUA, world wide name, logs
   data.set(85, with(0x4008, {{6, read_ahead_}, {5, write_cache_}, {0, smart_}}));
   data.set(86, 0x3400);
-  data.set(87, with(0x4040, {{8, has_wwn}}));
-  data.set(93, 0x6001);  // an 80-conductor cable
+  data.set(87, with(0x4040, {{8, has_wwn}, {5, serial}}));
+  if (serial)
+    describe_serial(data);
+  else
+    data.set(93, 0x6001);  // an 80-conductor cable
   data.set64(100, total);
   data.set(105, kMostTrimBlocks);
   data.set(106, 0x4000);  // one logical sector in a physical one

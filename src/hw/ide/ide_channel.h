@@ -7,10 +7,10 @@
 
 #include "base/log.h"
 #include "hw/core/irq_line.h"
+#include "hw/disk/disk_queue.h"
 #include "hw/ide/ata_drive.h"
 #include "hw/ide/atapi_drive.h"
 #include "hw/ide/bus_master.h"
-#include "hw/ide/disk_queue.h"
 #include "hw/pci/io_function.h"
 
 namespace doppel::hw {

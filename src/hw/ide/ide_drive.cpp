@@ -44,6 +44,13 @@ void IdeDrive::write_register(ata::Register reg, std::uint8_t value) {
     task_.write(reg, value);
 }
 
+void IdeDrive::set_task(const TaskFile::Parameters& now, const TaskFile::Parameters& before, std::uint8_t device) {
+  if (busy() || phase_ != IdePhase::kIdle) return;
+  task_.now = now;
+  task_.before = before;
+  task_.device = device;
+}
+
 void IdeDrive::write_command(std::uint8_t command) {
   // A packet device takes DEVICE RESET at any time (ATA/ATAPI-7 volume 1, section 6.12).
   const bool resets = command == ata::command::kDeviceReset && kind() == IdeKind::kCdrom;
@@ -72,6 +79,11 @@ void IdeDrive::write_data(unsigned size, std::uint32_t value) {
 
 std::span<std::byte> IdeDrive::dma_window() {
   if (phase_ != IdePhase::kDmaIn && phase_ != IdePhase::kDmaOut) return {};
+  return data_window();
+}
+
+std::span<std::byte> IdeDrive::data_window() {
+  if (phase_ == IdePhase::kIdle) return {};
   return std::span(*buffer_).subspan(position_, limit_ - position_);
 }
 

@@ -14,10 +14,13 @@
 
 #include "base/error.h"
 #include "block/disk.h"
-#include "hw/ide/disk_queue.h"
+#include "hw/disk/disk_queue.h"
 #include "hw/ide/ide_state.h"
 
 namespace doppel::hw {
+
+/// IDENTIFY tells of it, and not all commands are there on both.
+enum class AtaTransport : std::uint8_t { kParallel, kSerial };
 
 /// The cable's end of a drive: begins disk requests once the lock is released, and looks after the interrupt line and
 /// the bus master when DONE has run.
@@ -25,6 +28,7 @@ class IdeDriveHost {
  public:
   virtual ~IdeDriveHost() = default;
   virtual void submit(DiskQueue::Begin begin, DiskQueue::Handler done) = 0;
+  [[nodiscard]] virtual AtaTransport transport() const { return AtaTransport::kParallel; }
 };
 
 /// Guarded by its function's lock throughout.
@@ -44,6 +48,10 @@ class IdeDrive {
   [[nodiscard]] std::uint32_t read_data(unsigned size);
   void write_data(unsigned size, std::uint32_t value);
 
+  /// All at once, as a Register FIS brings them. Not while status() is busy.
+  void set_task(const TaskFile::Parameters& now, const TaskFile::Parameters& before, std::uint8_t device);
+  [[nodiscard]] const TaskFile& task() const { return task_; }
+
   /// INTRQ, before nIEN.
   [[nodiscard]] bool interrupt() const { return interrupt_; }
   void acknowledge_interrupt() { interrupt_ = false; }
@@ -58,6 +66,9 @@ class IdeDrive {
   /// What the bus master may move now; empty if nothing.
   [[nodiscard]] std::span<std::byte> dma_window();
   [[nodiscard]] bool dma_to_memory() const { return phase_ == IdePhase::kDmaIn; }
+  /// The same with a host that moves all data, whatever the protocol.
+  [[nodiscard]] std::span<std::byte> data_window();
+  [[nodiscard]] IdePhase phase() const { return phase_; }
   /// The window's first SIZE bytes were moved.
   void dma_moved(std::size_t size) { moved(size); }
 
@@ -84,6 +95,7 @@ class IdeDrive {
 
   [[nodiscard]] bool busy() const { return in_flight_ || request_.kind != IdeDiskRequest::Kind::kNone; }
   [[nodiscard]] block::Disk* disk() const { return disk_; }
+  [[nodiscard]] AtaTransport transport() const { return host_.transport(); }
   [[nodiscard]] std::vector<std::byte>& buffer() { return *buffer_; }
   [[nodiscard]] std::size_t position() const { return position_; }
 

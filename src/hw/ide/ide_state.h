@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -23,6 +24,22 @@ struct IdeDiskRequest {
     fields("kind", kind);
     fields("offset", offset);
     fields("length", length);
+  }
+};
+
+/// The queued command that failed last: log 10h of ATA8-ACS.
+struct NcqErrorLog {
+  std::uint8_t tag = 0x80;  // bit 7: it was none that was queued
+  std::uint8_t status = 0;
+  std::uint8_t error = 0;
+  std::uint64_t sector = 0;
+  /// With its checksum.
+  [[nodiscard]] std::array<std::byte, ata::kSectorSize> page() const;
+  void describe(auto& fields) {
+    fields("tag", tag);
+    fields("status", status);
+    fields("error", error);
+    fields("sector", sector);
   }
 };
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string_view>
 
-#include "hw/ide/disk_queue.h"
+#include "hw/disk/disk_queue.h"
 #include "hw/ide/ide_channel.h"
 #include "hw/pci/io_function.h"
 #include "hw/pci/pci_function.h"

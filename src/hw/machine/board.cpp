@@ -23,7 +23,7 @@ PciServices Board::pci_services(std::string_view name) {
 }
 
 Result<> Board::plug(std::unique_ptr<PciFunction> function, std::string_view bus, std::string_view address) {
-  if (pci_buses_.empty()) return fail(ErrorKind::kUnsupported, "this machine has no PCI bus; use -machine pc");
+  DOPPEL_TRY(check_has_pci());
   const auto at = pci_buses_.find(bus.empty() ? std::string_view("pci.0") : bus);
   if (at == pci_buses_.end()) {
     NearestName nearest(bus);
@@ -36,6 +36,16 @@ Result<> Board::plug(std::unique_ptr<PciFunction> function, std::string_view bus
   }
   DOPPEL_TRY(at->second->attach(*function, where));
   functions_.push_back(std::move(function));
+  return {};
+}
+
+Result<> Board::note_boot_index(std::int32_t index, std::string path) {
+  if (index < 0 || firmware() == nullptr) return {};
+  return firmware()->add_boot_device(static_cast<std::uint32_t>(index), std::move(path));
+}
+
+Result<> Board::check_has_pci() const {
+  if (pci_buses_.empty()) return fail(ErrorKind::kUnsupported, "this machine has no PCI bus; use -machine pc");
   return {};
 }
 

@@ -8,11 +8,15 @@
 #include <vector>
 
 #include "hw/machine/board_config.h"
+#include "hw/machine/board_firmware.h"
+#include "hw/machine/disk_controllers.h"
+#include "hw/machine/floppy_board.h"
 #include "hw/machine/ide_board.h"
 #include "hw/machine/interrupt_board.h"
 #include "hw/machine/isa_board.h"
 #include "hw/machine/machine.h"
 #include "hw/machine/port_map.h"
+#include "hw/machine/scsi_board.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/pci/pci_function.h"
 
@@ -29,11 +33,21 @@ class Board : public Machine {
   [[nodiscard]] IsaBoard& isa() { return *isa_; }
   /// The place for IDE drives, or nullptr.
   [[nodiscard]] virtual IdeBoard* ide() { return nullptr; }
+  /// What firmware is told, or nullptr if there is none that asks.
+  [[nodiscard]] virtual BoardFirmware* firmware() { return nullptr; }
+  /// The floppy controller with its drives, or nullptr.
+  [[nodiscard]] virtual FloppyBoard* floppy() { return nullptr; }
+  [[nodiscard]] ScsiBoard& scsi() { return scsi_; }
+  [[nodiscard]] DiskControllers& disk_controllers() { return disk_controllers_; }
 
   /// What a PCI function needs of this board.
   [[nodiscard]] PciServices pci_services(std::string_view name);
   /// Plugs FUNCTION in at bus BUS ("" is the root bus) and ADDRESS ("" is the next free slot) and takes it over.
   Result<> plug(std::unique_ptr<PciFunction> function, std::string_view bus, std::string_view address);
+  /// `bootindex=INDEX` of the device at PATH, for firmware that asks; nothing if INDEX is negative.
+  Result<> note_boot_index(std::int32_t index, std::string path);
+  /// An error if there is no PCI bus at all.
+  [[nodiscard]] Result<> check_has_pci() const;
   /// An error if there is a PCI bus NAME.
   [[nodiscard]] Result<> check_new_pci_bus(std::string_view name) const;
   /// Lets functions be plugged into BUS by its name.
@@ -64,7 +78,9 @@ class Board : public Machine {
   std::unique_ptr<IsaBoard> isa_;
   std::uint16_t pvpanic_port_ = 0;
   std::map<std::string, PciBus*, std::less<>> pci_buses_;
+  ScsiBoard scsi_;
   std::vector<std::unique_ptr<PciFunction>> functions_;  // in the order of plugging
+  DiskControllers disk_controllers_;                     // those among functions_
 };
 
 }  // namespace doppel::hw

@@ -28,7 +28,7 @@ Result<std::unique_ptr<BoardFirmware>> BoardFirmware::create(const MachineParts&
   DOPPEL_TRY(firmware->fill_fw_cfg());
   firmware->fixed_boot_order_ = firmware->fw_cfg_.file("bootorder");
   DOPPEL_TRY(firmware->read_kernel());
-  if (!firmware->boots_directly()) DOPPEL_TRY(firmware->load_image());
+  if (!firmware->boots_directly() && !firmware->site_.in_flash) DOPPEL_TRY(firmware->load_image());
   DOPPEL_TRY(
       firmware->site_.ports.add("fw_cfg", kFwCfgBasePort, kFwCfgPortCount, firmware->fw_cfg_, FwCfg::kPortSizes));
   return firmware;

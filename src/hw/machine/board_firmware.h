@@ -27,6 +27,7 @@ struct FirmwareSite {
   std::uint64_t ram_above_4g = 0;
   std::string_view default_image;      // sought where firmware is, unless -bios names one
   bool direct_boot = false;            // start -kernel without firmware
+  bool in_flash = false;               // the board has a flash chip with the firmware
   std::function<AcpiConfig()> acpi{};  // empty: no ACPI tables
 };
 

@@ -6,6 +6,9 @@
 #include "hw/isa/debug_exit.h"
 #include "hw/isa/pvpanic.h"
 #include "hw/machine/board.h"
+#include "hw/machine/disk_controllers.h"
+#include "hw/machine/pci_place.h"
+#include "hw/machine/virtio_board.h"
 #include "hw/pci/pci_bridge.h"
 
 namespace doppel::hw {
@@ -17,21 +20,9 @@ struct IsaPlace {
   std::string id;
   std::string bus = "isa.0";
 };
-struct PciPlace {
-  std::string id;
-  std::string bus;
-  std::string addr;
-  bool multifunction = false;
-};
 const PropertyTable<IsaPlace> kIsaPlace = {
     {"id", &IsaPlace::id, "its name"},
     {"bus", &IsaPlace::bus, "the bus it is on"},
-};
-const PropertyTable<PciPlace> kPciPlace = {
-    {"id", &PciPlace::id, "its name"},
-    {"bus", &PciPlace::bus, "the PCI bus it is on"},
-    {"addr", &PciPlace::addr, "slot and optional function, such as 06.0 or 06"},
-    {"multifunction", &PciPlace::multifunction, "are there other functions in its slot?"},
 };
 
 struct PciBridgeConfig {
@@ -45,8 +36,16 @@ const PropertyTable<PciBridgeConfig> kPciBridgeProperties = {
     {"shpc", &PciBridgeConfig::shpc, "hot plug controller; there is none"},
 };
 
+/// A device that is as it is.
+struct NoConfig {};
+const PropertyTable<NoConfig> kNoProperties = {};
+
 template <class Config>
 const PropertyTable<Config>& table();
+template <>
+const PropertyTable<NoConfig>& table() {
+  return kNoProperties;
+}
 template <>
 const PropertyTable<AtaDriveConfig>& table() {
   return kAtaDriveProperties;
@@ -58,6 +57,14 @@ const PropertyTable<AtapiDriveConfig>& table() {
 template <>
 const PropertyTable<IdePlace>& table() {
   return kIdePlace;
+}
+template <>
+const PropertyTable<FloppyConfig>& table() {
+  return kFloppyProperties;
+}
+template <>
+const PropertyTable<FloppyPlace>& table() {
+  return kFloppyPlace;
 }
 template <>
 const PropertyTable<DebugConsoleConfig>& table() {
@@ -80,6 +87,38 @@ const PropertyTable<PciBridgeConfig>& table() {
   return kPciBridgeProperties;
 }
 template <>
+const PropertyTable<VirtioBlkConfig>& table() {
+  return kVirtioBlkProperties;
+}
+template <>
+const PropertyTable<NvmeConfig>& table() {
+  return kNvmeProperties;
+}
+template <>
+const PropertyTable<NvmeNamespaceConfig>& table() {
+  return kNvmeNamespaceProperties;
+}
+template <>
+const PropertyTable<NvmeNamespacePlace>& table() {
+  return kNvmeNamespacePlace;
+}
+template <>
+const PropertyTable<DiskPlace>& table() {
+  return kDiskPlace;
+}
+template <>
+const PropertyTable<VirtioScsiConfig>& table() {
+  return kVirtioScsiProperties;
+}
+template <>
+const PropertyTable<ScsiDiskConfig>& table() {
+  return kScsiDiskProperties;
+}
+template <>
+const PropertyTable<ScsiPlace>& table() {
+  return kScsiPlace;
+}
+template <>
 const PropertyTable<IsaPlace>& table() {
   return kIsaPlace;
 }
@@ -93,11 +132,6 @@ Result<> check_place(const IsaPlace& place) {
     return fail(ErrorKind::kNotFound, "there is no ISA bus '{}'; it is isa.0", place.bus);
   return {};
 }
-Result<> check_place(const PciPlace& place) {
-  if (!place.addr.empty()) DOPPEL_TRY(parse_pci_address(place.addr));
-  return {};
-}
-
 /// A device's own properties and its place's, parsed.
 template <class Config, class Place>
 struct Parsed {
@@ -134,7 +168,8 @@ Result<Parsed<Config, Place>> parse(const DeviceProperties& properties) {
 
 template <class Config, class Place>
 Result<> check(const DeviceProperties& properties) {
-  DOPPEL_TRY((parse<Config, Place>(properties)));
+  DOPPEL_ASSIGN(const auto parsed, (parse<Config, Place>(properties)));
+  if constexpr (requires { check_config(parsed.config); }) DOPPEL_TRY(check_config(parsed.config));
   return {};
 }
 
@@ -176,21 +211,36 @@ Result<> create_isa_serial(Board& board, const DeviceProperties& properties) {
   return board.isa().add_serial(std::move(parsed.config), chardev);
 }
 
-Result<IdeBoard*> find_ide(Board& board) {
-  if (board.ide() == nullptr) return fail(ErrorKind::kUnsupported, "this machine has no IDE bus; use -machine pc");
-  return board.ide();
-}
-
 Result<> create_ide_disk(Board& board, const DeviceProperties& properties) {
   DOPPEL_ASSIGN(auto parsed, (parse<AtaDriveConfig, IdePlace>(properties)));
-  DOPPEL_ASSIGN(IdeBoard * ide, find_ide(board));
-  return ide->add_disk(std::move(parsed.config), parsed.place);
+  return add_ide_disk(board, std::move(parsed.config), parsed.place);
 }
 
 Result<> create_ide_cdrom(Board& board, const DeviceProperties& properties) {
   DOPPEL_ASSIGN(auto parsed, (parse<AtapiDriveConfig, IdePlace>(properties)));
-  DOPPEL_ASSIGN(IdeBoard * ide, find_ide(board));
-  return ide->add_cdrom(std::move(parsed.config), parsed.place);
+  return add_ide_cdrom(board, std::move(parsed.config), parsed.place);
+}
+
+Result<> create_ahci(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(const auto parsed, (parse<NoConfig, PciPlace>(properties)));
+  return add_ahci(board, parsed.place);
+}
+
+Result<> create_nvme(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<NvmeConfig, DiskPlace>(properties)));
+  return add_nvme(board, std::move(parsed.config), parsed.place);
+}
+
+Result<> create_nvme_namespace(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<NvmeNamespaceConfig, NvmeNamespacePlace>(properties)));
+  return add_nvme_namespace(board, std::move(parsed.config), parsed.place);
+}
+
+Result<> create_floppy(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(const auto parsed, (parse<FloppyConfig, FloppyPlace>(properties)));
+  if (board.floppy() == nullptr)
+    return fail(ErrorKind::kUnsupported, "this machine has no floppy bus; use -machine pc");
+  return board.floppy()->add_drive(parsed.config, parsed.place);
 }
 
 Result<> create_pci_bridge(Board& board, const DeviceProperties& properties) {
@@ -208,6 +258,22 @@ Result<> create_pci_bridge(Board& board, const DeviceProperties& properties) {
   return {};
 }
 
+Result<> create_virtio_disk(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<VirtioBlkConfig, DiskPlace>(properties)));
+  return add_virtio_blk(board, std::move(parsed.config), parsed.place);
+}
+
+Result<> create_virtio_scsi_adapter(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<VirtioScsiConfig, PciPlace>(properties)));
+  return add_virtio_scsi(board, std::move(parsed.config), parsed.place);
+}
+
+template <ScsiKind Kind>
+Result<> create_scsi_unit(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(auto parsed, (parse<ScsiDiskConfig, ScsiPlace>(properties)));
+  return add_scsi_unit(board, Kind, std::move(parsed.config), parsed.place);
+}
+
 template <class Config, class Place>
 constexpr DeviceType row(std::string_view name, std::string_view bus, std::string_view category,
                          std::string_view description, Result<> (*create)(Board&, const DeviceProperties&)) {
@@ -218,8 +284,20 @@ constexpr std::array kCatalogue = {
     row<PciBridgeConfig, PciPlace>("pci-bridge", "PCI", "Controller/Bridge/Hub", "Standard PCI Bridge",
                                    create_pci_bridge),
     row<IsaSerialConfig, IsaPlace>("isa-serial", "ISA", "Input", "16550A serial port", create_isa_serial),
+    row<FloppyConfig, FloppyPlace>("floppy", "floppy", "Storage", "floppy drive", create_floppy),
+    row<NoConfig, PciPlace>("ahci", "PCI", "Storage", "the same as ich9-ahci", create_ahci),
+    row<NoConfig, PciPlace>("ich9-ahci", "PCI", "Storage", "serial ATA adapter with six ports", create_ahci),
     row<AtapiDriveConfig, IdePlace>("ide-cd", "IDE", "Storage", "CD-ROM drive", create_ide_cdrom),
     row<AtaDriveConfig, IdePlace>("ide-hd", "IDE", "Storage", "hard disk", create_ide_disk),
+    row<ScsiDiskConfig, ScsiPlace>("scsi-cd", "SCSI", "Storage", "SCSI CD-ROM drive",
+                                   create_scsi_unit<ScsiKind::kCdrom>),
+    row<ScsiDiskConfig, ScsiPlace>("scsi-hd", "SCSI", "Storage", "SCSI hard disk", create_scsi_unit<ScsiKind::kDisk>),
+    row<VirtioBlkConfig, DiskPlace>("virtio-blk-pci", "PCI", "Storage", "virtio disk", create_virtio_disk),
+    row<VirtioScsiConfig, PciPlace>("virtio-scsi-pci", "PCI", "Storage", "virtio SCSI adapter",
+                                    create_virtio_scsi_adapter),
+    row<NvmeConfig, DiskPlace>("nvme", "PCI", "Storage", "NVM Express controller", create_nvme),
+    row<NvmeNamespaceConfig, NvmeNamespacePlace>("nvme-ns", "nvme-bus", "Storage", "namespace of an NVMe controller",
+                                                 create_nvme_namespace),
     row<DebugExitConfig, IsaPlace>("isa-debug-exit", "ISA", "Misc", "ends the program from inside the guest",
                                    create_debug_exit),
     row<DebugConsoleConfig, IsaPlace>("isa-debugcon", "ISA", "Misc", "a port that prints what is written to it",

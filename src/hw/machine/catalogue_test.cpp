@@ -49,8 +49,16 @@ TEST_P(EveryDeviceTest, IsMadeOnAPc) {
   const auto created = PcMachine::create(std::move(parts), rig.config());
   ASSERT_TRUE(created) << created.error().describe();
   const auto& machine = *created;
+  if (type().bus == "SCSI") {
+    ASSERT_TRUE(machine->add_device("virtio-scsi-pci", {}));
+  }
   DeviceProperties properties{{"id", "x"}};
-  if (GetParam() == "ide-hd") properties.emplace_back("drive", "disk");
+  const std::vector<std::string> disks{"ide-hd", "nvme-ns", "scsi-hd", "virtio-blk-pci"};
+  if (std::ranges::find(disks, GetParam()) != disks.end()) properties.emplace_back("drive", "disk");
+  if (GetParam() == "nvme") properties.emplace_back("serial", "S1");
+  if (GetParam() == "nvme-ns") {
+    ASSERT_TRUE(machine->add_device("nvme", {{"serial", "S1"}}));
+  }
   const auto added = machine->add_device(GetParam(), properties);
   EXPECT_TRUE(added) << added.error().describe();
   machine->reset();
@@ -62,7 +70,9 @@ TEST_P(EveryDeviceTest, IsMadeOnAMicrovmOrSaysWhyNot) {
   auto machine = MicrovmMachine::create(rig.parts(), rig.config());
   ASSERT_TRUE(machine) << machine.error().describe();
   const auto added = (*machine)->add_device(GetParam(), {});
-  if (type().bus == "PCI" || type().bus == "IDE") {
+  if (type().bus == "nvme-bus") {
+    EXPECT_FALSE(added);
+  } else if (type().bus == "PCI" || type().bus == "IDE" || type().bus == "SCSI" || type().bus == "floppy") {
     ASSERT_FALSE(added);
     EXPECT_THAT(added.error().describe(), HasSubstr(fmt::format("no {} bus", type().bus)));
   } else {
@@ -127,6 +137,11 @@ INSTANTIATE_TEST_SUITE_P(Catalogue, RefusalTest,
                                          Refusal{"isa-serial", {{"index", "9"}}, "at most 4"},
                                          Refusal{"isa-serial", {{"index", "0"}}, "overlap"},  // COM1 is there
                                          Refusal{"pvpanic", {{"ioport", "0x64"}}, "i8042"},
+                                         Refusal{"virtio-blk-pci", {}, "needs an image"},
+                                         Refusal{"virtio-blk-pci", {{"drive", "d"}, {"packed", "maybe"}}, "packed"},
+                                         Refusal{"virtio-blk-pci", {{"drive", "d"}, {"queue-size", "3"}}, "power of"},
+                                         Refusal{"virtio-scsi-pci", {{"num_queues", "0"}}, "num_queues=0"},
+                                         Refusal{"scsi-hd", {{"drive", "d"}}, "virtio-scsi-pci"},
                                          Refusal{"pci-bridge", {{"chassis_nr", "0"}}, "chassis"},
                                          Refusal{"pci-bridge", {{"chassis_nr", "256"}}, "chassis_nr"},
                                          Refusal{"pci-bridge", {{"addr", "20"}}, "20"},

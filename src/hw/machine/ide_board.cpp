@@ -14,15 +14,37 @@ std::optional<unsigned> channel_of(std::string_view bus) {
   return std::nullopt;
 }
 
-/// The serial number that QEMU gives the drive in this place.
-std::string default_serial(unsigned channel, unsigned unit) {
-  return fmt::format("QM{:05}", channel * IdeChannel::kDrives + unit + 1);
+/// Has it the form of an AHCI port's name? Whether there is one shows when the drive is made.
+bool may_be_port(std::string_view bus) {
+  const std::size_t dot = bus.rfind('.');
+  return dot != std::string_view::npos && dot != 0 && bus.substr(0, dot) != "ide" &&
+         parse_number(bus.substr(dot + 1)).has_value();
 }
 
 }  // namespace
 
+std::string default_ide_serial(unsigned index) {
+  return fmt::format("QM{:05}", index + 1);
+}
+
+Result<block::Disk*> claim_disk(const MachineParts& parts, const IdePlace& place) {
+  if (place.drive.empty())
+    return fail(ErrorKind::kInvalidArgument,
+                "a disk needs an image; write drive=ID and '-drive if=none,id=ID,file=FILE'");
+  DOPPEL_ASSIGN(block::Disk * disk, parts.find_disk(place.drive));
+  if (disk->size() == 0)
+    return fail(ErrorKind::kInvalidArgument,
+                "the image of drive '{}' is empty; give it a size, as 'doppel-img create FILE SIZE' does", place.drive);
+  return disk;
+}
+
+Result<block::Disk*> claim_medium(const MachineParts& parts, const IdePlace& place) {
+  if (place.drive.empty()) return nullptr;
+  return parts.find_disk(place.drive);
+}
+
 Result<> check_place(const IdePlace& place) {
-  if (!place.bus.empty() && !channel_of(place.bus))
+  if (!place.bus.empty() && !channel_of(place.bus) && !may_be_port(place.bus))
     return fail(ErrorKind::kNotFound, "there is no IDE bus '{}'; write bus=ide.0 or bus=ide.1", place.bus);
   if (place.unit < -1 || place.unit > 1)
     return fail(ErrorKind::kInvalidArgument, "unit={}: write unit=0 for the master or unit=1 for the slave",
@@ -47,15 +69,9 @@ Result<IdeBoard::Slot> IdeBoard::choose(const IdePlace& place) const {
 }
 
 Result<> IdeBoard::add_disk(AtaDriveConfig config, const IdePlace& place) {
-  if (place.drive.empty())
-    return fail(ErrorKind::kInvalidArgument,
-                "a disk needs an image; write drive=ID and '-drive if=none,id=ID,file=FILE'");
   DOPPEL_ASSIGN(const Slot slot, choose(place));
-  DOPPEL_ASSIGN(block::Disk * disk, parts_.find_disk(place.drive));
-  if (disk->size() == 0)
-    return fail(ErrorKind::kInvalidArgument,
-                "the image of drive '{}' is empty; give it a size, as 'doppel-img create FILE SIZE' does", place.drive);
-  if (config.serial.empty()) config.serial = default_serial(slot.channel, slot.unit);
+  DOPPEL_ASSIGN(block::Disk * disk, claim_disk(parts_, place));
+  if (config.serial.empty()) config.serial = default_ide_serial(slot.channel * IdeChannel::kDrives + slot.unit);
   const IdeGeometry geometry = default_geometry(disk->size() / ata::kSectorSize);
   DOPPEL_TRY(controller_.channel(slot.channel).add_disk(slot.unit, *disk, std::move(config)));
   note_translation(slot, geometry);
@@ -64,11 +80,8 @@ Result<> IdeBoard::add_disk(AtaDriveConfig config, const IdePlace& place) {
 
 Result<> IdeBoard::add_cdrom(AtapiDriveConfig config, const IdePlace& place) {
   DOPPEL_ASSIGN(const Slot slot, choose(place));
-  block::Disk* medium = nullptr;
-  if (!place.drive.empty()) {
-    DOPPEL_ASSIGN(medium, parts_.find_disk(place.drive));
-  }
-  if (config.serial.empty()) config.serial = default_serial(slot.channel, slot.unit);
+  DOPPEL_ASSIGN(block::Disk * medium, claim_medium(parts_, place));
+  if (config.serial.empty()) config.serial = default_ide_serial(slot.channel * IdeChannel::kDrives + slot.unit);
   DOPPEL_TRY(controller_.channel(slot.channel).add_cdrom(slot.unit, medium, std::move(config)));
   return note_boot_index(place, slot);
 }

@@ -15,7 +15,7 @@ namespace doppel::hw {
 /// Where a drive goes, what it is called, and what is in it: properties that every IDE drive has.
 struct IdePlace {
   std::string id;
-  std::string bus;         // "ide.0", "ide.1"; empty: the first place that is free
+  std::string bus;         // "ide.0", "ide.1", "ahci0.5"; empty: the first place that is free on ide.0 and ide.1
   std::int32_t unit = -1;  // 0 the master, 1 the slave; -1: the first that is free
   std::string drive;       // the image; empty: none
   std::int32_t bootindex = -1;
@@ -23,14 +23,20 @@ struct IdePlace {
 
 inline const PropertyTable<IdePlace> kIdePlace = {
     {"id", &IdePlace::id, "its name"},
-    {"bus", &IdePlace::bus, "the cable it is on: ide.0 or ide.1"},
-    {"unit", &IdePlace::unit, "0: master, 1: slave"},
+    {"bus", &IdePlace::bus, "the cable it is on: ide.0 or ide.1, or a port such as ID.0 of an ahci device"},
+    {"unit", &IdePlace::unit, "0: master, 1: slave; at a port 0"},
     {"drive", &IdePlace::drive, "id of the -drive with its image"},
     {"bootindex", &IdePlace::bootindex, "firmware tries the lowest first"},
 };
 
 /// Checks what does not depend on the machine.
 Result<> check_place(const IdePlace& place);
+
+/// The image of a disk, which must be there, or of what is in a CD-ROM drive, which need not (nullptr).
+Result<block::Disk*> claim_disk(const MachineParts& parts, const IdePlace& place);
+Result<block::Disk*> claim_medium(const MachineParts& parts, const IdePlace& place);
+/// The serial number that QEMU gives the drive number INDEX, from 0.
+std::string default_ide_serial(unsigned index);
 
 /// Built, and drives added, before the machine runs.
 class IdeBoard {

@@ -70,9 +70,9 @@ Result<> IsaBoard::build_controllers(const IsaBoardConfig& config) {
   auto* const post = make<PostCode>(parts_.log.named("post"));
   DOPPEL_TRY(ports_.add("post-code", PostCode::kPort, PostCode::kPorts, *post, PostCode::kIoSizes));
   if (config.dma) {
-    auto* const dma = make<I8237>(memory::DmaSpace(parts_.memory), parts_.log.named("i8237"));
+    dma_ = make<I8237>(memory::DmaSpace(parts_.memory), parts_.log.named("i8237"));
     // Port 80h is the POST code's: the page register behind it belongs to no channel.
-    for (const I8237::Ports& range : dma->ports()) {
+    for (const I8237::Ports& range : dma_->ports()) {
       const std::uint64_t taken = range.port <= PostCode::kPort && PostCode::kPort < range.port + range.size ? 1 : 0;
       DOPPEL_TRY(ports_.reserve("dma", range.port + taken, range.size - taken));
       parts_.ports.root().add(parts_.topology.io("dma", range.size, *range.handler, I8237::kIoSizes), range.port, -1);

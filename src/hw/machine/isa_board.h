@@ -55,6 +55,7 @@ class IsaBoard {
 
   [[nodiscard]] const std::vector<SerialPort>& serial_ports() const { return serial_ports_; }
   [[nodiscard]] Mc146818* rtc() { return rtc_; }
+  [[nodiscard]] I8237* dma() { return dma_; }
   [[nodiscard]] I8042* keyboard_controller() { return i8042_; }
   /// Every device, in the order of saving.
   [[nodiscard]] std::vector<Device*> devices();
@@ -77,6 +78,7 @@ class IsaBoard {
   std::vector<SerialPort> serial_ports_;
   I8254* pit_ = nullptr;
   Mc146818* rtc_ = nullptr;
+  I8237* dma_ = nullptr;
   I8042* i8042_ = nullptr;
 };
 

@@ -1,6 +1,7 @@
 // A machine: a board with its chips wired up. Who runs it (vm/) knows only this.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "block/disk.h"
 #include "chardev/chardev.h"
 #include "event/clock.h"
+#include "event/loop.h"
 #include "hw/core/irq_line.h"
 #include "hw/intc/local_apic.h"
 #include "hw/pci/msi.h"
@@ -61,6 +63,13 @@ struct NumaMemory {
   std::uint64_t size = 0;
 };
 
+/// `-object iothread`: a loop that runs in a thread of its own whenever the machine can run, and the disks that live
+/// there.
+struct IoThread {
+  event::Loop* loop = nullptr;
+  std::function<Result<block::Disk*>(std::string_view id)> find_disk{};
+};
+
 /// Everything a board is built from; injected, owned by who runs it, and outliving the board.
 struct MachineParts {
   memory::Topology& topology;
@@ -81,8 +90,15 @@ struct MachineParts {
   unsigned physical_address_bits = 40;
   /// A character backend by id; an unknown one is an error that names the nearest.
   std::function<Result<chardev::Chardev*>(std::string_view id)> find_chardev{};
-  /// A disk image by its drive's id, for one device alone; an unknown one is an error that names the nearest.
+  /// A disk image by its drive's id, for one device alone, which works on the main thread's loop; an unknown one is an
+  /// error that names the nearest.
   std::function<Result<block::Disk*>(std::string_view id)> find_disk{};
+  /// The main thread's loop, for devices that work on it.
+  event::Loop* loop = nullptr;
+  /// An iothread by its id, for devices that have iothread=; an unknown one is an error.
+  std::function<Result<IoThread>(std::string_view id)> find_iothread{};
+  /// All that is on a disk so found, before the machine runs.
+  std::function<Result<std::vector<std::byte>>(const block::Disk& disk)> read_disk{};
 };
 
 using DeviceProperties = std::vector<std::pair<std::string, std::string>>;
@@ -110,7 +126,7 @@ class Machine {
   /// Our 8259s' acknowledge cycle, or nullptr if the accelerator has them.
   [[nodiscard]] virtual InterruptAcknowledge* pic() = 0;
 
-  /// All devices' state, in a fixed order.
+  /// All devices' state, in a fixed order; to load it, no iothread may run.
   virtual void save(state::Writer& writer) = 0;
   virtual Result<> load(state::Reader& reader) = 0;
 };

@@ -88,6 +88,7 @@ class MachineRig {
     else
       parts.interrupts.accelerator_msi = &accelerator;
     parts.cpus = {{.apic_id = 0}, {.apic_id = 1}};
+    parts.loop = &loop;
     parts.tsc_hz = 1'000'000'000;
     parts.tsc_now = [this] { return static_cast<std::uint64_t>(clock.now_ns()); };
     parts.find_chardev = [](std::string_view id) -> Result<chardev::Chardev*> {
@@ -176,6 +177,7 @@ class MachineRig {
   memory::AddressSpace memory{topology, topology.container("system", 0), "memory"};
   memory::AddressSpace ports{topology, topology.container("io", 0x10000), "ports"};
   event::FakeClock clock;
+  event::Loop loop;
   RecordingEvents events;
   RecordingCpu cpus[2];
   RecordingAccelerator accelerator;

@@ -21,6 +21,8 @@ MicrovmMachine::MicrovmMachine(MachineParts parts, BoardConfig config)
       above_4g_(parts_.ram_size - below_4g_) {}
 
 Result<std::unique_ptr<MicrovmMachine>> MicrovmMachine::create(MachineParts parts, BoardConfig config) {
+  if (!config.properties.pflash0.empty() || !config.properties.pflash1.empty())
+    return fail(ErrorKind::kUnsupported, "a microvm has no flash chips; write '-bios FILE' or -machine pc");
   std::unique_ptr<MicrovmMachine> machine(new MicrovmMachine(std::move(parts), std::move(config)));
   DOPPEL_ASSIGN(machine->interrupts_, InterruptBoard::create(machine->parts_, machine->ports_));
   machine->build_memory();

@@ -1,6 +1,7 @@
 #include "hw/machine/pc.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -45,6 +46,8 @@ Result<std::unique_ptr<PcMachine>> PcMachine::create(MachineParts parts, BoardCo
   DOPPEL_TRY(machine->build_isa());
   DOPPEL_TRY(machine->build_firmware());
   DOPPEL_TRY(machine->build_ide());
+  DOPPEL_ASSIGN(machine->floppy_, FloppyBoard::create(machine->parts_, *machine->interrupts_, *machine->isa_,
+                                                      machine->ports_, *machine->firmware_));
   return machine;
 }
 
@@ -132,6 +135,8 @@ Result<> PcMachine::build_firmware() {
                     .ram_above_4g = split_.above_4g,
                     .default_image = "bios-256k.bin"};
   site.direct_boot = config_.properties.direct_boot;
+  DOPPEL_ASSIGN(flash_, build_flash(parts_, config_, *pci_memory_));
+  site.in_flash = !flash_.empty();
   if (has_acpi()) site.acpi = [this] { return acpi_config(); };
   DOPPEL_ASSIGN(firmware_, BoardFirmware::create(parts_, config_, std::move(site)));
   return {};
@@ -148,8 +153,18 @@ AcpiConfig PcMachine::acpi_config() const {
   acpi.s4 = config_.offers_s4;
   acpi.hpet = config_.properties.hpet;
   acpi.keyboard_controller = config_.properties.i8042;
+  acpi.floppy_controller = true;
+  acpi.pm_base = pm_base();
   if (pvpanic_port_ != 0) acpi.pvpanic_port = pvpanic_port_;
   return acpi;
+}
+
+/// Where firmware has put the power management's ports: SeaBIOS and OVMF differ. Asked when it fetches the tables.
+std::uint16_t PcMachine::pm_base() const {
+  constexpr std::uint32_t kAddressBits = 0xffc0;
+  if (power_management_ == nullptr || (power_management_->config_read(Piix4Pm::kPmEnableRegister, 1) & 1U) == 0)
+    return AcpiConfig{}.pm_base;
+  return static_cast<std::uint16_t>(power_management_->config_read(Piix4Pm::kPmBaseRegister, 4) & kAddressBits);
 }
 
 void PcMachine::reset() {
@@ -194,6 +209,8 @@ std::vector<Device*> PcMachine::devices() {
   std::vector<Device*> all = Board::devices();
   all.push_back(pci_host_.get());
   all.push_back(&firmware_->fw_cfg());
+  all.push_back(&floppy_->controller());
+  std::ranges::transform(flash_, std::back_inserter(all), &std::unique_ptr<CfiFlash01>::get);
   return all;
 }
 

@@ -3,9 +3,12 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "hw/machine/board.h"
 #include "hw/machine/board_firmware.h"
+#include "hw/machine/flash_board.h"
+#include "hw/machine/floppy_board.h"
 #include "hw/pci/i440fx.h"
 #include "hw/pci/pci_host.h"
 #include "hw/pci/piix3.h"
@@ -32,6 +35,8 @@ class PcMachine final : public Board {
   [[nodiscard]] std::optional<x86::CpuState> boot_entry() override;
   void power_button() override;
   [[nodiscard]] IdeBoard* ide() override { return ide_.get(); }
+  [[nodiscard]] BoardFirmware* firmware() override { return firmware_.get(); }
+  [[nodiscard]] FloppyBoard* floppy() override { return floppy_.get(); }
 
  protected:
   [[nodiscard]] std::vector<Device*> devices() override;
@@ -46,6 +51,7 @@ class PcMachine final : public Board {
   Result<> plug(std::unique_ptr<PciFunction> function, PciAddress where);
   void set_up_as_firmware_would();
   [[nodiscard]] AcpiConfig acpi_config() const;
+  [[nodiscard]] std::uint16_t pm_base() const;
   [[nodiscard]] bool boots_directly() const { return config_.properties.direct_boot && !config_.kernel.empty(); }
   [[nodiscard]] bool has_acpi() const { return config_.properties.acpi != OnOffAuto::kOff; }
 
@@ -59,6 +65,8 @@ class PcMachine final : public Board {
   Piix4Pm* power_management_ = nullptr;
   std::unique_ptr<BoardFirmware> firmware_;
   std::unique_ptr<IdeBoard> ide_;
+  std::unique_ptr<FloppyBoard> floppy_;
+  std::vector<std::unique_ptr<CfiFlash01>> flash_;
   bool is_first_boot_ = true;  // config_.boot_once holds
 };
 

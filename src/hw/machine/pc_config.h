@@ -29,6 +29,9 @@ struct PcConfig {
   std::string kernel_irqchip = "auto";
   std::string memory_backend;
   SizeValue max_ram_below_4g{0};
+  std::string pflash0;
+  std::string pflash1;
+  SizeValue max_fw_size{8 * kMiB};
 };
 
 inline const PropertyTable<PcConfig> kPcProperties = {
@@ -52,6 +55,9 @@ inline const PropertyTable<PcConfig> kPcProperties = {
      "interrupt controllers in the accelerator: on, split, off, or the board's auto"},
     {"kernel_irqchip", &PcConfig::kernel_irqchip, "the same as kernel-irqchip"},
     {"memory-backend", &PcConfig::memory_backend, "id of the object that holds guest memory"},
+    {"pflash0", &PcConfig::pflash0, "id of the drive in the flash chip right below 4 GiB, with the firmware (pc)"},
+    {"pflash1", &PcConfig::pflash1, "id of the drive in the flash chip below that (pc)"},
+    {"max-fw-size", &PcConfig::max_fw_size, "most room for flash chips below 4 GiB (pc)"},
     {"max-ram-below-4g", &PcConfig::max_ram_below_4g, "most memory below 4 GiB; 0: as the board has it"},
 };
 

@@ -46,6 +46,8 @@ class PciBus {
   [[nodiscard]] const memory::RegionPtr& memory() const { return memory_; }
   [[nodiscard]] const memory::RegionPtr& io() const { return io_; }
   [[nodiscard]] unsigned number() const;
+  /// The bridge that this bus is behind; nullptr for a root bus.
+  [[nodiscard]] PciBridge* bridge() const { return bridge_; }
 
   /// Plugs FUNCTION in at WHERE, or at function 0 of the first empty slot, and returns the place.
   Result<PciAddress> attach(PciFunction& function, std::optional<PciAddress> where = std::nullopt);

@@ -123,8 +123,12 @@ Result<memory::DmaSpace> PciFunction::dma() const {
 
 std::optional<std::uint64_t> PciFunction::bar_address(unsigned index) {
   const DeviceGuard guard(*this);
-  if (index >= bars_.size() || !bars_[index]) return std::nullopt;
-  return bars_[index]->mapped_at();
+  return mapped_bar(index);
+}
+
+const std::optional<std::uint64_t>& PciFunction::mapped_bar(unsigned index) const {
+  static constexpr std::optional<std::uint64_t> kNowhere;
+  return index < bars_.size() && bars_[index] ? bars_[index]->mapped_at() : kNowhere;
 }
 
 std::uint16_t PciFunction::effective_command() const {

@@ -128,6 +128,8 @@ class PciFunction : public Device {
   [[nodiscard]] MsixCapability* msix() { return msix_.get(); }
   /// Sends VECTOR by MSI-X or MSI, whichever the guest enabled. False if neither: use INTx.
   bool signal_vector(unsigned vector);
+  /// Where BAR number INDEX is mapped now.
+  [[nodiscard]] const std::optional<std::uint64_t>& mapped_bar(unsigned index) const;
 
   /// The chip's own part of a reset, under the lock; configuration space is back to its defined values.
   virtual void reset_chip() {}

@@ -38,9 +38,8 @@ Result<unsigned> boot_code(char letter) {
   }
 }
 
-std::uint8_t equipment(const CmosSetup& setup) {
-  const auto drives =
-      std::ranges::count_if(setup.floppies, [](FloppyDrive drive) { return drive != FloppyDrive::kNone; });
+std::uint8_t equipment(const std::array<FloppyDrive, 2>& installed) {
+  const auto drives = std::ranges::count_if(installed, [](FloppyDrive drive) { return drive != FloppyDrive::kNone; });
   const unsigned floppies = drives == 2 ? kEquipmentTwoFloppies : drives == 1 ? kEquipmentFloppy : 0U;
   return static_cast<std::uint8_t>(kEquipmentFpu | kEquipmentPs2Mouse | floppies);
 }
@@ -60,6 +59,11 @@ Result<> set_boot_order(Mc146818& chip, std::string_view order, bool check_flopp
   return {};
 }
 
+void set_floppies(Mc146818& chip, const std::array<FloppyDrive, 2>& floppies) {
+  put(chip, rtc::kCmosFloppyTypes, 1, static_cast<unsigned>(floppies[0]) << 4U | static_cast<unsigned>(floppies[1]));
+  put(chip, rtc::kCmosEquipment, 1, equipment(floppies));
+}
+
 Result<> fill_cmos(Mc146818& chip, const CmosSetup& setup) {
   using namespace rtc;  // NOLINT: register names
   DOPPEL_TRY(set_boot_order(chip, setup.boot_order, setup.check_floppy_signature));
@@ -69,10 +73,7 @@ Result<> fill_cmos(Mc146818& chip, const CmosSetup& setup) {
   put(chip, kCmosMemoryAbove16M, 2, above(setup.ram_below_4g, 16 * kMiB) / (64 * kKiB));
   put(chip, kCmosMemoryAbove4G, 3, setup.ram_above_4g / (64 * kKiB));
   put(chip, kCmosOtherCpus, 1, setup.cpus - 1);
-
-  const auto [first, second] = setup.floppies;
-  put(chip, kCmosFloppyTypes, 1, static_cast<unsigned>(first) << 4U | static_cast<unsigned>(second));
-  put(chip, kCmosEquipment, 1, equipment(setup));
+  set_floppies(chip, setup.floppies);
   return {};
 }
 

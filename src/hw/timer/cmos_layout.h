@@ -26,6 +26,9 @@ struct CmosSetup {
 /// The order alone, as fill_cmos() writes it.
 Result<> set_boot_order(Mc146818& chip, std::string_view order, bool check_floppy_signature);
 
+/// The drives alone, as fill_cmos() writes them.
+void set_floppies(Mc146818& chip, const std::array<FloppyDrive, 2>& floppies);
+
 /// Fills CHIP's memory; an error names a letter of BOOT_ORDER that is none.
 Result<> fill_cmos(Mc146818& chip, const CmosSetup& setup);
 

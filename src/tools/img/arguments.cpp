@@ -49,7 +49,7 @@ Result<Arguments> Arguments::parse(std::span<const OptionRow> rows, std::span<co
       } else if (row->takes_value) {
         DOPPEL_ASSIGN(value, next_value(i, argument));
       }
-      parsed.options_[key_of(*row)].push_back(value);
+      parsed.add(key_of(*row), value);
     } else if (argument.size() > 1 && argument[0] == '-' && !std::isdigit(static_cast<unsigned char>(argument[1]))) {
       for (std::size_t at = 1; at < argument.size(); ++at) {
         const OptionRow* row = find_short(rows, argument[at]);
@@ -62,13 +62,18 @@ Result<Arguments> Arguments::parse(std::span<const OptionRow> rows, std::span<co
             DOPPEL_ASSIGN(value, next_value(i, argument));
           }
         }
-        parsed.options_[key_of(*row)].push_back(value);
+        parsed.add(key_of(*row), value);
       }
     } else {
       parsed.rest_.push_back(argument);
     }
   }
   return parsed;
+}
+
+void Arguments::add(const std::string& name, const std::string& value) {
+  options_[name].push_back(value);
+  in_order_.emplace_back(name, value);
 }
 
 std::optional<std::string> Arguments::value(std::string_view name) const {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -32,10 +33,15 @@ class Arguments {
   [[nodiscard]] std::string value_or(std::string_view name, std::string_view otherwise) const;
   /// All that were given, in order.
   [[nodiscard]] std::vector<std::string> values(std::string_view name) const;
+  /// Names and values of all options, in the order they were given.
+  [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& in_order() const { return in_order_; }
   [[nodiscard]] const std::vector<std::string>& rest() const { return rest_; }
 
  private:
+  void add(const std::string& name, const std::string& value);
+
   std::map<std::string, std::vector<std::string>, std::less<>> options_;
+  std::vector<std::pair<std::string, std::string>> in_order_;
   std::vector<std::string> rest_;
 };
 

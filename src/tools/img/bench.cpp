@@ -136,7 +136,7 @@ void announce(const Load& load) {
 
 Result<int> run(Session& session, const Arguments& arguments) {
   DOPPEL_ASSIGN(const std::string filename, only_filename(arguments));
-  DOPPEL_ASSIGN(const block::ImageOptions options, image_options(arguments, filename, arguments.has("w")));
+  DOPPEL_ASSIGN(const OpenRequest options, image_options(arguments, filename, arguments.has("w")));
   DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
   DOPPEL_ASSIGN(const Load load, parse_load(arguments, image.node().size()));
   const bool quiet = arguments.has("q");

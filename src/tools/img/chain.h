@@ -1,22 +1,11 @@
-// What a whole chain of images has at some offset.
+// What a whole chain of images has at some offset, by the names that the commands use.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
-#include "block/node.h"
+#include "block/chain_status.h"
 
 namespace doppel::img {
 
-struct ChainStatus {
-  block::BlockStatus status;  // of the node that decides
-  unsigned depth = 0;         // 0: the topmost image
-  const block::Node* node = nullptr;
-};
-
-/// As far as one node decides, at most LENGTH > 0 bytes within the disk. Nodes from BASE on are not asked: what only
-/// they would have is not allocated.
-block::Task<Result<ChainStatus>> chain_status(block::Node& top, const block::Node* base, std::uint64_t offset,
-                                              std::uint64_t length);
+using block::chain_status;
+using block::ChainStatus;
 
 }  // namespace doppel::img

@@ -4,14 +4,14 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "block/qcow2/check.h"
+#include "block/check.h"
 #include "tools/img/command.h"
 
 namespace doppel::img {
 namespace {
 
-using block::qcow2::CheckResult;
-using block::qcow2::Repair;
+using block::CheckResult;
+using block::Repair;
 
 constexpr OptionRow kOptions[] = {
     {'f', "", true}, {'r', "", true}, {'T', "", true}, {0, "output", true}, {'q', "", false}, {'U', "", false},
@@ -44,11 +44,11 @@ void print_human(const CheckResult& result) {
                percent(result.allocated_clusters, result.total_clusters),
                percent(result.fragmented_clusters, result.allocated_clusters),
                percent(result.compressed_clusters, result.allocated_clusters));
-  fmt::print("Image end offset: {}\n", result.image_end_offset);
+  if (result.image_end_offset > 0) fmt::print("Image end offset: {}\n", result.image_end_offset);
 }
 
-void print_json(const CheckResult& result, const std::string& filename) {
-  nlohmann::ordered_json json{{"filename", filename}, {"format", "qcow2"}, {"check-errors", 0}};
+void print_json(const CheckResult& result, const std::string& filename, const std::string& format) {
+  nlohmann::ordered_json json{{"filename", filename}, {"format", format}, {"check-errors", 0}};
   const auto tell = [&](const char* name, std::uint64_t value) {
     if (value > 0) json[name] = value;
   };
@@ -74,7 +74,7 @@ Result<Repair> parse_repair(const Arguments& arguments) {
 
 /// With a second look at what was repaired.
 Result<CheckResult> check(Session& session, OpenImage& image, Repair repair, bool quiet) {
-  DOPPEL_ASSIGN(CheckResult result, session.run(image.qcow2()->check(repair)));
+  DOPPEL_ASSIGN(CheckResult result, session.run(image.checkable()->check(repair)));
   for (const std::string& finding : result.findings) fmt::print(stderr, "{}\n", finding);
   if (result.leaks_fixed == 0 && result.corruptions_fixed == 0) return result;
   if (!quiet) {
@@ -83,7 +83,7 @@ Result<CheckResult> check(Session& session, OpenImage& image, Repair repair, boo
         result.leaks_fixed, result.corruptions_fixed);
     fmt::print("Double checking the fixed image now...\n");
   }
-  DOPPEL_ASSIGN(CheckResult again, session.run(image.qcow2()->check(Repair::kNone)));
+  DOPPEL_ASSIGN(CheckResult again, session.run(image.checkable()->check(Repair::kNone)));
   again.leaks_fixed = result.leaks_fixed;
   again.corruptions_fixed = result.corruptions_fixed;
   return again;
@@ -92,11 +92,12 @@ Result<CheckResult> check(Session& session, OpenImage& image, Repair repair, boo
 Result<int> run(Session& session, const Arguments& arguments) {
   DOPPEL_ASSIGN(const std::string filename, only_filename(arguments));
   DOPPEL_ASSIGN(const Repair repair, parse_repair(arguments));
-  DOPPEL_ASSIGN(block::ImageOptions options, image_options(arguments, filename, repair != Repair::kNone, "T"));
+  DOPPEL_ASSIGN(OpenRequest options, image_options(arguments, filename, repair != Repair::kNone, "T"));
   options.backing = block::Backing::kNone;
-  options.repairing = repair == Repair::kAll;
+  options.metadata_only = true;
+  options.repairing = repair != Repair::kLeaks;  // also what cannot be used can be looked at
   DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
-  if (image.qcow2() == nullptr) {
+  if (image.checkable() == nullptr) {
     fmt::print(stderr, "doppel-img: '{}': images of format {} have nothing to check\n", filename,
                image.node().info().format);
     return kNoSuchCheck;
@@ -105,7 +106,7 @@ Result<int> run(Session& session, const Arguments& arguments) {
   const bool quiet = arguments.has("q");
   DOPPEL_ASSIGN(const CheckResult result, check(session, image, repair, quiet || json));
   if (json)
-    print_json(result, filename);
+    print_json(result, filename, image.node().info().format);
   else if (!quiet)
     print_human(result);
   DOPPEL_TRY(image.close());

@@ -17,7 +17,9 @@ struct Command {
   Result<int> (*run)(Session& session, const Arguments& arguments);
 };
 
+extern const Command kAmend;
 extern const Command kBench;
+extern const Command kBitmap;
 extern const Command kCheck;
 extern const Command kCommit;
 extern const Command kCompare;

@@ -14,7 +14,7 @@ constexpr OptionRow kOptions[] = {
 
 /// The overlay, with its backing file open for writing.
 Result<OpenImage> open_pair(Session& session, const Arguments& arguments, const std::string& filename) {
-  DOPPEL_ASSIGN(block::ImageOptions options, image_options(arguments, filename, true));
+  DOPPEL_ASSIGN(OpenRequest options, image_options(arguments, filename, true));
   options.backing = block::Backing::kWritable;
   DOPPEL_ASSIGN(OpenImage overlay, OpenImage::open(session, options));
   if (overlay.qcow2() == nullptr || overlay.node().backing() == nullptr)

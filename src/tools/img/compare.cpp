@@ -82,9 +82,9 @@ Result<Difference> compare(Session& session, const Comparison& images, Progress&
 
 Result<int> run(Session& session, const Arguments& arguments) {
   if (arguments.rest().size() != 2) return fail(ErrorKind::kInvalidArgument, "expecting two image file names");
-  DOPPEL_ASSIGN(const block::ImageOptions options_a, image_options(arguments, arguments.rest()[0], false, "T"));
-  DOPPEL_ASSIGN(block::ImageOptions options_b, image_options(arguments, arguments.rest()[1], false, "T"));
-  options_b.format = arguments.value_or("F", "");
+  DOPPEL_ASSIGN(const OpenRequest options_a, image_options(arguments, arguments.rest()[0], false, "T"));
+  DOPPEL_ASSIGN(OpenRequest options_b, image_options(arguments, arguments.rest()[1], false, "T"));
+  if (!options_b.nodes) options_b.format = arguments.value_or("F", "");
   DOPPEL_ASSIGN(const OpenImage a, OpenImage::open(session, options_a));
   DOPPEL_ASSIGN(const OpenImage b, OpenImage::open(session, options_b));
   const bool quiet = arguments.has("q");

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "block/image/create_image.h"
+#include "tools/img/bitmaps.h"
 #include "tools/img/command.h"
 #include "tools/img/copy.h"
 #include "tools/img/progress.h"
@@ -28,6 +29,9 @@ constexpr OptionRow kOptions[] = {
     {'W', "", false},
     {'U', "force-share", false},
     {0, "target-is-zero", false},
+    {0, "target-image-opts", false},
+    {0, "bitmaps", false},
+    {0, "skip-broken-bitmaps", false},
 };
 constexpr std::uint64_t kMaxWorkers = 16;
 
@@ -47,7 +51,7 @@ Result<Sources> open_sources(Session& session, const Arguments& arguments) {
   Sources sources;
   const auto& names = arguments.rest();
   for (std::size_t i = 0; i + 1 < names.size(); ++i) {
-    DOPPEL_ASSIGN(const block::ImageOptions options, image_options(arguments, names[i], false, "T"));
+    DOPPEL_ASSIGN(const OpenRequest options, image_options(arguments, names[i], false, "T"));
     DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
     if (const auto snapshot = arguments.value("l")) {
       if (image.qcow2() == nullptr) return fail(ErrorKind::kInvalidArgument, "'{}' has no snapshots", names[i]);
@@ -72,16 +76,43 @@ Result<block::CreateImage> creation(const Arguments& arguments, std::uint64_t si
   return request;
 }
 
+Result<OpenRequest> target_options(const Arguments& arguments, const std::string& filename) {
+  const bool by_options = arguments.has("target-image-opts");
+  if (by_options && !arguments.has("n"))
+    return fail(ErrorKind::kInvalidArgument, "--target-image-opts is for an image that is there already; add -n");
+  DOPPEL_ASSIGN(OpenRequest options, file_image_options(arguments, filename, true, "t", "unsafe"));
+  options.format = arguments.value_or("O", "raw");
+  options.file.reserve = !arguments.has("n");
+  if (!by_options) return options;
+  if (arguments.has("O")) return fail(ErrorKind::kInvalidArgument, "--target-image-opts and -O exclude each other");
+  DOPPEL_ASSIGN(options.nodes, block::NodeOptions::parse(filename));
+  return options;
+}
+
+/// The password of an image that was made with -o key-secret= or encrypt.key-secret=.
+Result<> add_key(Session& session, const Arguments& arguments, OpenRequest& options) {
+  for (const std::string& text : arguments.values("o")) {
+    DOPPEL_ASSIGN(const auto values, block::parse_options(text));
+    for (const char* name : {"key-secret", "encrypt.key-secret"}) {
+      const auto found = values.find(name);
+      if (found == values.end()) continue;
+      DOPPEL_ASSIGN(options.key, session.graph().secrets().find(found->second));
+    }
+  }
+  return {};
+}
+
 /// The image to write to; made anew, unless -n says that it is there.
 Result<OpenImage> open_target(Session& session, const Arguments& arguments, std::uint64_t size) {
   const std::string& filename = arguments.rest().back();
   if (!arguments.has("n")) {
-    DOPPEL_ASSIGN(const block::CreateImage request, creation(arguments, size));
+    DOPPEL_ASSIGN(block::CreateImage request, creation(arguments, size));
+    request.graph = &session.graph();
     if (auto made = session.run(block::create_image(session.context(), request)); !made)
       return std::unexpected(std::move(made).error().wrap(fmt::format("'{}'", filename)));
   }
-  DOPPEL_ASSIGN(block::ImageOptions options, image_options(arguments, filename, true, "t", "unsafe"));
-  options.format = arguments.value_or("O", "raw");
+  DOPPEL_ASSIGN(OpenRequest options, target_options(arguments, filename));
+  if (!arguments.has("n")) DOPPEL_TRY(add_key(session, arguments, options));
   DOPPEL_ASSIGN(OpenImage target, OpenImage::open(session, options));
   if (target.node().size() < size)
     return fail(ErrorKind::kInvalidArgument, "'{}' has {} bytes, fewer than the {} to be copied", filename,
@@ -99,18 +130,33 @@ Result<CopyOptions> copy_options(const Arguments& arguments, OpenImage& target) 
   const block::NodeInfo info = target.node().info();
   const bool fresh = !arguments.has("n") && info.backing_file.empty();
   options.target_is_zero = fresh || arguments.has("target-is-zero");
-  if (arguments.has("c")) {
-    if (target.qcow2() == nullptr) return fail(ErrorKind::kUnsupported, "format {} has no compression", info.format);
-    options.compress = target.qcow2();
+  block::CompressedTarget* const compressed = target.compressed_target();
+  if (arguments.has("c") || (compressed != nullptr && compressed->compressed_only())) {
+    if (compressed == nullptr) return fail(ErrorKind::kUnsupported, "format {} has no compression", info.format);
+    options.compress = compressed;
     options.piece = info.cluster_size;
   }
   return options;
+}
+
+/// What can be told before anything is written.
+Result<> check_bitmaps(const Arguments& arguments, const Sources& sources) {
+  const bool skip = arguments.has("skip-broken-bitmaps");
+  if (skip && !arguments.has("bitmaps"))
+    return fail(ErrorKind::kInvalidArgument, "--skip-broken-bitmaps goes with --bitmaps only");
+  if (!arguments.has("bitmaps")) return {};
+  if (sources.images.size() > 1) return fail(ErrorKind::kUnsupported, "--bitmaps takes one source image");
+  DOPPEL_TRY(check_copied_bitmaps(sources.images[0], skip ? Broken::kSkip : Broken::kRefuse));
+  if (const auto format = arguments.value_or("O", "raw"); format != "qcow2" && !arguments.has("target-image-opts"))
+    return fail(ErrorKind::kUnsupported, "images of format {} have no bitmaps", format);
+  return {};
 }
 
 Result<int> run(Session& session, const Arguments& arguments) {
   if (arguments.rest().size() < 2)
     return fail(ErrorKind::kInvalidArgument, "expecting source file names and a target file name");
   DOPPEL_ASSIGN(const Sources sources, open_sources(session, arguments));
+  DOPPEL_TRY(check_bitmaps(arguments, sources));
   if (arguments.has("c") && sources.images.size() > 1)
     return fail(ErrorKind::kUnsupported, "-c takes one source image");
   DOPPEL_ASSIGN(OpenImage target, open_target(session, arguments, sources.size));
@@ -126,6 +172,7 @@ Result<int> run(Session& session, const Arguments& arguments) {
       offset += source.node().size();
     }
   }
+  if (arguments.has("bitmaps")) DOPPEL_TRY(copy_bitmaps(session, sources.images[0], target));
   DOPPEL_TRY(target.close());
   return 0;
 }
@@ -135,7 +182,8 @@ Result<int> run(Session& session, const Arguments& arguments) {
 const Command kConvert{
     "convert",
     "[-f FMT] [-O FMT] [-o OPTIONS] [-B BACKING -F FMT] [-c] [-n] [-p] [-q] [-W] [-m N] [-l SNAPSHOT]\n"
-    "          [-S SPARSE] [-t CACHE] [-T CACHE] [-U] [--target-is-zero] FILE... TARGET",
+    "          [-S SPARSE] [-t CACHE] [-T CACHE] [-U] [--target-is-zero] [--target-image-opts]\n"
+    "          [--bitmaps [--skip-broken-bitmaps]] FILE... TARGET",
     kOptions, run};
 
 }  // namespace doppel::img

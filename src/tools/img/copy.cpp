@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 
+#include "block/aligned_buffer.h"
 #include "tools/img/chain.h"
 
 namespace doppel::img {
@@ -12,28 +13,31 @@ namespace {
 using block::Completion;
 using block::Node;
 using block::Task;
+using Packed = block::CompressedTarget::Packed;
+
+constexpr std::size_t kBufferAlignment = 4096;  // O_DIRECT needs no bounce buffers then
 
 bool all_zero(std::span<const std::byte> bytes) {
   return bytes.empty() ||
          (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
-/// Lets numbered passers through in the order of their numbers.
+/// Lets numbered passers in by the order of their numbers, two at a time: the second's write is with the host already
+/// when the first's is done.
 class Turnstile {
  public:
   Task<bool> wait_for(std::uint64_t number) {
-    if (number == next_) co_return true;
+    if (number < admitted_) co_return true;  // also behind it: somebody failed, and passed before his turn
     Completion<bool>& turn = waiting_[number];
     co_return co_await turn;
   }
   void pass() {
-    ++next_;
     // What waited before has come through and is not looked for again.
-    if (const auto found = waiting_.find(next_); found != waiting_.end()) found->second.complete(true);
+    if (const auto found = waiting_.find(admitted_++); found != waiting_.end()) found->second.complete(true);
   }
 
  private:
-  std::uint64_t next_ = 0;
+  std::uint64_t admitted_ = 2;  // all numbers below
   std::map<std::uint64_t, Completion<bool>> waiting_;
 };
 
@@ -63,10 +67,15 @@ class Copy {
   };
 
   Task<Result<>> work() {
+    const block::AlignedBuffer buffer(options_.piece, kBufferAlignment);
+    if (buffer.size() == 0) {
+      failed_ = true;
+      co_return fail(ErrorKind::kNoSpace, "no memory to copy with");
+    }
     for (;;) {
       DOPPEL_CO_ASSIGN(const Piece piece, co_await next_piece());
       if (piece.length == 0) co_return Result<>{};
-      auto copied = co_await copy(piece);
+      auto copied = co_await copy(piece, buffer);
       if (options_.in_order) turnstile_.pass();
       if (!copied) {
         failed_ = true;
@@ -96,18 +105,29 @@ class Copy {
     co_return piece;
   }
 
-  Task<Result<>> copy(const Piece& piece) {
-    std::vector<std::byte> bytes;
-    if (!piece.zero && !piece.skip) {
-      bytes.resize(piece.length);
-      const std::span<std::byte> all(bytes);
-      DOPPEL_CO_TRY(co_await source_.read(piece.offset, all));
-    }
+  Task<Result<>> copy(Piece piece, const block::AlignedBuffer& buffer) {
+    const std::span<std::byte> bytes =
+        piece.zero || piece.skip ? std::span<std::byte>() : buffer.first(static_cast<std::size_t>(piece.length));
+    Packed packed;
+    const Result<> prepared = co_await prepare(piece, bytes, packed);
+    // Also after a failure: who went through out of turn would leave others waiting for ever.
     if (options_.in_order) co_await turnstile_.wait_for(piece.number);
+    if (!prepared) co_return prepared;
     if (piece.skip) co_return Result<>{};
     if (piece.zero) co_return co_await write_zeroes(piece.offset, piece.length);
-    if (options_.compress != nullptr) co_return co_await write_compressed(piece.offset, bytes);
-    co_return co_await write(piece.offset, bytes);
+    if (options_.compress == nullptr) co_return co_await write(piece.offset, bytes);
+    co_return co_await options_.compress->write_packed(target_offset_ + piece.offset, bytes, std::move(packed));
+  }
+
+  /// What needs no turn: reading BYTES, and packing them unless they turn out to be zeroes.
+  Task<Result<>> prepare(Piece& piece, std::span<std::byte> bytes, Packed& packed) {
+    if (bytes.empty()) co_return Result<>{};
+    DOPPEL_CO_TRY(co_await source_.read(piece.offset, bytes));
+    if (options_.compress == nullptr) co_return Result<>{};
+    piece.zero = all_zero(bytes);
+    if (piece.zero) co_return Result<>{};
+    DOPPEL_CO_ASSIGN(packed, co_await options_.compress->pack(std::span<const std::byte>(bytes)));
+    co_return Result<>{};
   }
 
   Task<Result<>> write_zeroes(std::uint64_t offset, std::uint64_t length) {
@@ -129,11 +149,6 @@ class Copy {
       offset += length;
     }
     co_return Result<>{};
-  }
-
-  Task<Result<>> write_compressed(std::uint64_t offset, std::span<const std::byte> bytes) {
-    if (all_zero(bytes)) co_return co_await write_zeroes(offset, bytes.size());
-    co_return co_await options_.compress->write_compressed(target_offset_ + offset, bytes);
   }
 
   Node& source_;

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "block/compressed_target.h"
 #include "block/node.h"
-#include "block/qcow2/image.h"
 
 namespace doppel::img {
 
@@ -14,9 +14,9 @@ struct CopyOptions {
   bool in_order = true;                                // false: written as they come
   bool target_is_zero = false;                         // what is not written reads as zeroes
   std::uint64_t sparse = 4096;                         // so many zeroes in a row are not written; 0: everything is
-  std::uint64_t piece = 2 << 20;                       // bytes at a time
+  std::uint64_t piece = 1 << 20;                       // bytes at a time
   const block::Node* base = nullptr;                   // of the source's chain: what only it has is left out
-  block::qcow2::Image* compress = nullptr;             // the target: write compressed clusters
+  block::CompressedTarget* compress = nullptr;         // the target: write compressed clusters
   std::function<void(std::uint64_t done)> progress{};  // bytes of the source, from 0 to its size
 };
 

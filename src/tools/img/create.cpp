@@ -31,6 +31,7 @@ Result<int> run(Session& session, const Arguments& arguments) {
   }
   if (const auto backing = arguments.value("b")) request.options["backing_file"] = *backing;
   if (const auto format = arguments.value("F")) request.options["backing_fmt"] = *format;
+  request.graph = &session.graph();
   request.check_backing = !arguments.has("u");
   auto made = session.run(block::complete_request(session.context(), request));
   if (made && !arguments.has("q")) {

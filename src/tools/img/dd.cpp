@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
 
 #include "base/text.h"
@@ -76,9 +77,15 @@ block::Task<Result<>> copy_range(block::Node& from, std::uint64_t begin, std::ui
   co_return Result<>{};
 }
 
+/// By whatever names.
+bool is_same_file(const std::string& one, const std::string& other) {
+  std::error_code missing;
+  return std::filesystem::equivalent(one, other, missing);
+}
+
 Result<int> run(Session& session, const Arguments& arguments) {
   DOPPEL_ASSIGN(const Operands operands, parse_operands(arguments.rest()));
-  DOPPEL_ASSIGN(const block::ImageOptions input_options, image_options(arguments, operands.input, false));
+  DOPPEL_ASSIGN(const OpenRequest input_options, image_options(arguments, operands.input, false));
   DOPPEL_ASSIGN(const OpenImage input, OpenImage::open(session, input_options));
   const std::uint64_t size = input.node().size();
   const std::uint64_t end = operands.count ? in_bytes(*operands.count, operands.block_size, size) : size;
@@ -86,11 +93,15 @@ Result<int> run(Session& session, const Arguments& arguments) {
   const std::uint64_t begin = is_behind ? end : operands.skip * operands.block_size;
   if (is_behind) fmt::print(stderr, "doppel-img: {}: cannot skip to specified offset\n", operands.input);
 
+  if (is_same_file(input.node().info().filename, operands.output))
+    return fail(
+        ErrorKind::kInvalidArgument,
+        "'{}' is both the input and the output, which would lose what it has; write another of=", operands.output);
   const block::CreateImage request{
       .filename = operands.output, .format = arguments.value_or("O", "raw"), .size = end - begin};
   if (auto made = session.run(block::create_image(session.context(), request)); !made)
     return std::unexpected(std::move(made).error().wrap(fmt::format("'{}'", operands.output)));
-  DOPPEL_ASSIGN(block::ImageOptions output_options, image_options(arguments, operands.output, true));
+  DOPPEL_ASSIGN(OpenRequest output_options, file_image_options(arguments, operands.output, true));
   output_options.format = request.format;
   DOPPEL_ASSIGN(OpenImage output, OpenImage::open(session, output_options));
   DOPPEL_TRY(session.run(copy_range(input.node(), begin, end, output.node())));

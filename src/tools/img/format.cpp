@@ -6,6 +6,40 @@
 
 namespace doppel::img {
 
+namespace {
+
+void print_detail(const block::FormatDetail& detail, unsigned indent) {
+  struct Print {
+    unsigned indent;
+    void operator()(bool value) const { fmt::print(" {}\n", value ? "true" : "false"); }
+    void operator()(std::uint64_t value) const { fmt::print(" {}\n", value); }
+    void operator()(const std::string& value) const { fmt::print(" {}\n", value); }
+    void operator()(const block::FormatDetails& members) const {
+      fmt::print("\n");
+      print_details(members, indent + 4);
+    }
+    void operator()(const std::vector<block::FormatDetails>& list) const {
+      fmt::print("\n");
+      for (std::size_t i = 0; i < list.size(); ++i) {
+        fmt::print("{:{}}[{}]:\n", "", indent + 4, i);
+        print_details(list[i], indent + 8);
+      }
+    }
+    void operator()(const std::vector<std::string>& list) const {
+      fmt::print("\n");
+      for (std::size_t i = 0; i < list.size(); ++i) fmt::print("{:{}}[{}]: {}\n", "", indent + 4, i, list[i]);
+    }
+  };
+  fmt::print("{:{}}{}:", "", indent, detail.name);
+  std::visit(Print{indent}, detail.value);
+}
+
+}  // namespace
+
+void print_details(const block::FormatDetails& details, unsigned indent) {
+  for (const block::FormatDetail& detail : details) print_detail(detail, indent);
+}
+
 std::string short_size(std::uint64_t bytes) {
   constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   auto value = static_cast<double>(bytes);

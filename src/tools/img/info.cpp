@@ -10,6 +10,7 @@ namespace doppel::img {
 namespace {
 
 using block::FormatDetail;
+using block::FormatDetails;
 using block::NodeInfo;
 using block::SnapshotInfo;
 using nlohmann::ordered_json;
@@ -21,18 +22,11 @@ constexpr OptionRow kOptions[] = {
     {'U', "force-share", false},
 };
 
-std::string on_or_text(const FormatDetail& detail) {
-  struct ToText {
-    std::string operator()(bool value) const { return value ? "true" : "false"; }
-    std::string operator()(std::uint64_t value) const { return std::to_string(value); }
-    std::string operator()(const std::string& value) const { return value; }
-  };
-  return std::visit(ToText{}, detail.value);
-}
-
 void print_human(const NodeInfo& info, const std::string& filename) {
   fmt::print("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", filename, info.format,
-             short_size(info.virtual_size), info.virtual_size, short_size(info.disk_size));
+             short_size(info.virtual_size), info.virtual_size,
+             info.disk_size_known ? short_size(info.disk_size) : "unavailable");
+  if (info.encrypted) fmt::print("encrypted: yes\n");
   if (info.cluster_size != 0) fmt::print("cluster_size: {}\n", info.cluster_size);
   if (info.dirty) fmt::print("cleanly shut down: no\n");
   if (!info.backing_file.empty()) {
@@ -45,7 +39,7 @@ void print_human(const NodeInfo& info, const std::string& filename) {
   if (!info.snapshots.empty()) fmt::print("Snapshot list:\n{}", snapshot_list(info.snapshots));
   if (info.details.empty()) return;
   fmt::print("Format specific information:\n");
-  for (const FormatDetail& detail : info.details) fmt::print("    {}: {}\n", detail.name, on_or_text(detail));
+  print_details(info.details, 4);
 }
 
 ordered_json snapshot_json(const SnapshotInfo& snapshot) {
@@ -61,11 +55,37 @@ ordered_json snapshot_json(const SnapshotInfo& snapshot) {
   return json;
 }
 
+ordered_json details_json(const FormatDetails& details);
+
+struct ToJson {
+  ordered_json operator()(bool value) const { return value; }
+  ordered_json operator()(std::uint64_t value) const { return value; }
+  ordered_json operator()(const std::string& value) const { return value; }
+  ordered_json operator()(const FormatDetails& members) const { return details_json(members); }
+  ordered_json operator()(const std::vector<FormatDetails>& list) const {
+    ordered_json array = ordered_json::array();
+    for (const FormatDetails& details : list) array.push_back(details_json(details));
+    return array;
+  }
+  ordered_json operator()(const std::vector<std::string>& list) const { return list; }
+};
+
+ordered_json details_json(const FormatDetails& details) {
+  ordered_json data;
+  for (const FormatDetail& detail : details) {
+    std::string key = detail.name;
+    std::ranges::replace(key, ' ', '-');
+    data[key] = std::visit(ToJson{}, detail.value);
+  }
+  return data;
+}
+
 ordered_json to_json(const NodeInfo& info, const std::string& filename) {
   ordered_json json{{"virtual-size", info.virtual_size}, {"filename", filename}};
   if (info.cluster_size != 0) json["cluster-size"] = info.cluster_size;
   json["format"] = info.format;
-  json["actual-size"] = info.disk_size;
+  if (info.disk_size_known) json["actual-size"] = info.disk_size;
+  if (info.encrypted) json["encrypted"] = true;
   if (!info.backing_file.empty()) {
     json["backing-filename"] = info.backing_file;
     json["full-backing-filename"] = block::beside(filename, info.backing_file);
@@ -73,13 +93,7 @@ ordered_json to_json(const NodeInfo& info, const std::string& filename) {
   }
   for (const SnapshotInfo& snapshot : info.snapshots) json["snapshots"].push_back(snapshot_json(snapshot));
   if (!info.details.empty()) {
-    ordered_json data;
-    for (const FormatDetail& detail : info.details) {
-      std::string key = detail.name;
-      std::ranges::replace(key, ' ', '-');
-      std::visit([&](const auto& value) { data[key] = value; }, detail.value);
-    }
-    json["format-specific"] = {{"type", info.format}, {"data", std::move(data)}};
+    json["format-specific"] = {{"type", info.format}, {"data", details_json(info.details)}};
   }
   json["dirty-flag"] = info.dirty;
   return json;
@@ -87,8 +101,9 @@ ordered_json to_json(const NodeInfo& info, const std::string& filename) {
 
 Result<int> run(Session& session, const Arguments& arguments) {
   DOPPEL_ASSIGN(const std::string first, only_filename(arguments));
-  DOPPEL_ASSIGN(block::ImageOptions options, image_options(arguments, first, false));
+  DOPPEL_ASSIGN(OpenRequest options, image_options(arguments, first, false));
   options.backing = block::Backing::kNone;
+  options.metadata_only = true;
   const bool as_json = arguments.value_or("output", "human") == "json";
   const bool chain = arguments.has("backing-chain");
   std::vector<std::string> seen;
@@ -107,7 +122,8 @@ Result<int> run(Session& session, const Arguments& arguments) {
     }
     seen.push_back(options.filename);
     if (!chain || info.backing_file.empty()) break;
-    options.filename = block::beside(options.filename, info.backing_file);
+    options.filename = block::beside(info.filename, info.backing_file);
+    options.nodes.reset();
     options.format = info.backing_format;
   }
   if (as_json) fmt::print("{}\n", (chain ? list : list[0]).dump(4, ' ', false, ordered_json::error_handler_t::replace));

@@ -57,7 +57,7 @@ Result<std::vector<Piece>> collect(Session& session, block::Node& top, std::uint
                 .data = status.data,
                 .compressed = status.compressed,
                 .offset = status.offset,
-                .filename = found.node->info().filename};
+                .filename = (status.holder != nullptr ? status.holder : found.node)->info().filename};
     if (!pieces.empty() && pieces.back().continued_by(piece))
       pieces.back().length += piece.length;
     else
@@ -69,7 +69,7 @@ Result<std::vector<Piece>> collect(Session& session, block::Node& top, std::uint
 
 Result<int> run(Session& session, const Arguments& arguments) {
   DOPPEL_ASSIGN(const std::string filename, only_filename(arguments));
-  DOPPEL_ASSIGN(const block::ImageOptions options, image_options(arguments, filename, false));
+  DOPPEL_ASSIGN(const OpenRequest options, image_options(arguments, filename, false));
   DOPPEL_ASSIGN(const std::uint64_t start, parse_size(arguments.value_or("start-offset", "0")));
   DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
   std::uint64_t end = image.node().size();

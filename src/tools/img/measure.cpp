@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "base/text.h"
 #include "block/image/create_image.h"
+#include "tools/img/bitmaps.h"
 #include "tools/img/chain.h"
 #include "tools/img/command.h"
 
@@ -25,6 +26,7 @@ constexpr OptionRow kOptions[] = {
 struct Measures {
   std::uint64_t required = 0;
   std::uint64_t full = 0;
+  std::optional<std::uint64_t> bitmaps{};  // what those of the source would take on top; unset: none can be copied
 };
 
 std::uint64_t divide_up(std::uint64_t a, std::uint64_t b) {
@@ -71,12 +73,25 @@ Result<std::uint64_t> cluster_size_option(const block::OptionTexts& options) {
   return found == options.end() ? Result<std::uint64_t>(65536) : parse_size(found->second);
 }
 
-Result<Measures> measure(Session& session, const Arguments& arguments, block::Node* source, std::uint64_t size) {
+/// Both images must be of version 3.
+std::optional<std::uint64_t> measure_bitmaps(const OpenImage* source, const block::CreateImage& request,
+                                             std::uint64_t cluster) {
+  const auto compat = request.options.find("compat");
+  const bool old = compat != request.options.end() && (compat->second == "0.10" || compat->second == "v2");
+  if (old || source == nullptr || source->qcow2() == nullptr || source->qcow2()->header().version < 3) return {};
+  return bitmaps_size(*source->qcow2(), cluster);
+}
+
+Result<Measures> measure(Session& session, const Arguments& arguments, const OpenImage* source, std::uint64_t size) {
   const std::string format = arguments.value_or("O", "raw");
   if (format == "raw") return Measures{size, size};
+  if (format != "qcow2" && format != "luks")
+    return fail(ErrorKind::kUnsupported, "the size of an image of format '{}' cannot be told beforehand", format);
   block::CreateImage request{.filename = "", .format = format, .size = size};
   DOPPEL_ASSIGN(request.options, block::parse_options(arguments.value_or("o", "")));
   DOPPEL_TRY(block::describe_creation(request));  // says what is wrong with the options
+  DOPPEL_ASSIGN(const std::uint64_t luks, block::luks_header_size(request));
+  if (format == "luks") return Measures{luks + size, luks + size};
   DOPPEL_ASSIGN(const std::uint64_t cluster, cluster_size_option(request.options));
   block::qcow2::Layout layout{.cluster_bits = static_cast<unsigned>(std::countr_zero(cluster))};
   if (const auto bits = request.options.find("refcount_bits"); bits != request.options.end()) {
@@ -87,14 +102,15 @@ Result<Measures> measure(Session& session, const Arguments& arguments, block::No
     DOPPEL_ASSIGN(layout.extended_l2, parse_bool(extended->second));
   }
   Measures measures;
-  const std::uint64_t tables = table_bytes(layout, size);
+  const std::uint64_t tables = table_bytes(layout, size) + align_up(luks, cluster);
+  measures.bitmaps = measure_bitmaps(source, request, cluster);
   measures.full = tables + align_up(size, cluster);
   measures.required = tables;
   const auto preallocation = request.options.find("preallocation");
   if (preallocation != request.options.end() && (preallocation->second == "falloc" || preallocation->second == "full"))
     measures.required = measures.full;
   else if (source != nullptr) {
-    DOPPEL_ASSIGN(const std::uint64_t data, data_bytes(session, *source, cluster));
+    DOPPEL_ASSIGN(const std::uint64_t data, data_bytes(session, source->node(), cluster));
     measures.required += data;
   }
   return measures;
@@ -110,7 +126,7 @@ Result<int> run(Session& session, const Arguments& arguments) {
     DOPPEL_ASSIGN(size, parse_size(arguments.value_or("size", "")));
     size = align_up(size, 512);
   } else {
-    DOPPEL_ASSIGN(const block::ImageOptions options, image_options(arguments, arguments.rest()[0], false));
+    DOPPEL_ASSIGN(const OpenRequest options, image_options(arguments, arguments.rest()[0], false));
     DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
     source.emplace(std::move(image));
     if (const auto snapshot = arguments.value("l")) {
@@ -120,12 +136,16 @@ Result<int> run(Session& session, const Arguments& arguments) {
     }
     size = source->node().size();
   }
-  DOPPEL_ASSIGN(const Measures measures, measure(session, arguments, source ? &source->node() : nullptr, size));
+  DOPPEL_ASSIGN(const Measures measures, measure(session, arguments, source ? &*source : nullptr, size));
   if (arguments.value_or("output", "human") == "json") {
-    const nlohmann::ordered_json json{{"required", measures.required}, {"fully-allocated", measures.full}};
+    nlohmann::ordered_json json;
+    if (measures.bitmaps) json["bitmaps"] = *measures.bitmaps;
+    json["required"] = measures.required;
+    json["fully-allocated"] = measures.full;
     fmt::print("{}\n", json.dump(4));
   } else {
     fmt::print("required size: {}\nfully allocated size: {}\n", measures.required, measures.full);
+    if (measures.bitmaps) fmt::print("bitmaps size: {}\n", *measures.bitmaps);
   }
   return 0;
 }

@@ -51,8 +51,9 @@ block::Task<Result<>> keep_contents(block::qcow2::Image& image, block::Node* bas
 Result<> rebase_safely(Session& session, const Arguments& arguments, OpenImage& image, const std::string& base_name) {
   std::optional<OpenImage> base;
   if (!base_name.empty()) {
-    DOPPEL_ASSIGN(block::ImageOptions options, image_options(arguments, base_name, false, "T"));
-    options.filename = block::beside(image.filename(), base_name);
+    DOPPEL_ASSIGN(OpenRequest options, image_options(arguments, base_name, false, "T"));
+    options.nodes.reset();
+    options.filename = block::beside(image.node().info().filename, base_name);
     options.format = arguments.value_or("F", "");
     DOPPEL_ASSIGN(OpenImage opened, OpenImage::open(session, options));
     base.emplace(std::move(opened));
@@ -67,7 +68,7 @@ Result<int> run(Session& session, const Arguments& arguments) {
   if (!base) return fail(ErrorKind::kInvalidArgument, "the new backing file is missing: -b FILE, or -b '' for none");
   if (!base->empty() && !arguments.has("F"))
     return fail(ErrorKind::kInvalidArgument, "the backing file '{}' needs its format said: -F raw or -F qcow2", *base);
-  DOPPEL_ASSIGN(block::ImageOptions options, image_options(arguments, filename, true));
+  DOPPEL_ASSIGN(OpenRequest options, image_options(arguments, filename, true));
   const bool unsafe = arguments.has("u");
   if (unsafe) options.backing = block::Backing::kNone;
   DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));

@@ -43,7 +43,7 @@ Result<int> run(Session& session, const Arguments& arguments) {
   if (arguments.rest().size() != 2) return fail(ErrorKind::kInvalidArgument, "expecting an image file name and a size");
   const std::string& filename = arguments.rest()[0];
   DOPPEL_ASSIGN(const auto preallocation, parse_preallocation(arguments.value_or("preallocation", "off")));
-  DOPPEL_ASSIGN(const block::ImageOptions options, image_options(arguments, filename, true));
+  DOPPEL_ASSIGN(const OpenRequest options, image_options(arguments, filename, true));
   DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
   const std::uint64_t old_size = image.node().size();
   DOPPEL_ASSIGN(const std::uint64_t size, new_size(arguments.rest()[1], old_size));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "block/context.h"
+#include "block/image/graph.h"
 #include "block/image/open_image.h"
 #include "block/qcow2/image.h"
 #include "tools/img/arguments.h"
@@ -19,19 +20,25 @@ class Session {
     return block::run_to_end(loop_, std::move(task));
   }
   [[nodiscard]] block::Context& context() { return context_; }
+  [[nodiscard]] block::Graph& graph() { return graph_; }
+  /// --object TYPE,id=ID,key=value or its JSON.
+  Result<> add_object(std::string_view text);
 
  private:
   event::Loop loop_;
   block::Context context_{loop_};
+  block::Graph graph_{context_};
+};
+
+/// What an image is opened with: a file name and the rest, or --image-opts instead of both.
+struct OpenRequest : block::ImageOptions {
+  std::optional<block::NodeOptions> nodes{};
 };
 
 /// An image that is open. close() tells whether all is safe; without it, as after an error, it is closed all the same.
 class OpenImage {
  public:
-  static Result<OpenImage> open(Session& session, const block::ImageOptions& options) {
-    DOPPEL_ASSIGN(block::NodePtr node, session.run(block::open_image(session.context(), options)));
-    return OpenImage(session, std::move(node), options.filename);
-  }
+  static Result<OpenImage> open(Session& session, OpenRequest request);
 
   OpenImage(OpenImage&&) = default;
   OpenImage& operator=(OpenImage&&) = delete;
@@ -45,10 +52,17 @@ class OpenImage {
 
   [[nodiscard]] block::Node& node() const { return *node_; }
   [[nodiscard]] const std::string& filename() const { return filename_; }
-  /// Null if it is of another format.
-  [[nodiscard]] block::qcow2::Image* qcow2() const { return dynamic_cast<block::qcow2::Image*>(node_.get()); }
+  // Each null if the format is not of that kind.
+  [[nodiscard]] block::Checkable* checkable() const { return as<block::Checkable>(); }
+  [[nodiscard]] block::CompressedTarget* compressed_target() const { return as<block::CompressedTarget>(); }
+  [[nodiscard]] block::qcow2::Image* qcow2() const { return as<block::qcow2::Image>(); }
 
  private:
+  template <class T>
+  [[nodiscard]] T* as() const {
+    return dynamic_cast<T*>(&block::without_filters(*node_));
+  }
+
   OpenImage(Session& session, block::NodePtr node, std::string filename)
       : session_(&session), node_(std::move(node)), filename_(std::move(filename)) {}
 
@@ -57,9 +71,13 @@ class OpenImage {
   std::string filename_;
 };
 
-/// Open options that most commands have: -f, -U, and the cache mode in option CACHE.
-Result<block::ImageOptions> image_options(const Arguments& arguments, const std::string& filename, bool writable,
-                                          std::string_view cache = "t", std::string_view default_cache = "writeback");
+/// Open options that most commands have: -f, -U, --image-opts, and the cache mode in option CACHE.
+Result<OpenRequest> image_options(const Arguments& arguments, const std::string& filename, bool writable,
+                                  std::string_view cache = "t", std::string_view default_cache = "writeback");
+
+/// Likewise of what is always a file name.
+Result<OpenRequest> file_image_options(const Arguments& arguments, const std::string& filename, bool writable,
+                                       std::string_view cache = "t", std::string_view default_cache = "writeback");
 
 /// The one file name that is expected; WHAT names it in the error.
 Result<std::string> only_filename(const Arguments& arguments, std::string_view what = "image file name");

@@ -28,8 +28,9 @@ Result<int> run(Session& session, const Arguments& arguments) {
   for (const char* action : {"l", "c", "a", "d"}) actions += arguments.has(action) ? 1 : 0;
   if (actions > 1) return fail(ErrorKind::kInvalidArgument, "only one of -l, -c, -a and -d can be done at a time");
   const bool list = actions == 0 || arguments.has("l");
-  DOPPEL_ASSIGN(block::ImageOptions options, image_options(arguments, filename, !list));
+  DOPPEL_ASSIGN(OpenRequest options, image_options(arguments, filename, !list));
   options.backing = block::Backing::kNone;
+  options.metadata_only = true;
   DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
   if (list) {
     const auto snapshots = image.node().info().snapshots;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/interpreter/native_stub.h"
@@ -63,6 +64,8 @@ CodeCache::CodeCache(Cpu& cpu, NativeStubs& stubs) : cpu_(cpu), stubs_(stubs) {
 void CodeCache::reset() {
   decoder_ = std::make_unique<Decoder>(cpu_.features, stubs_);
   blocks_.clear();
+  holders_.clear();
+  hand_ = 0;
   std::ranges::fill(quick_, Quick{});
 }
 
@@ -121,27 +124,36 @@ const Block& CodeCache::find(std::uint64_t linear) {
   // The old one may be what ran last: RIP is looked up between blocks only, so nothing refers to it any more. But the
   // quick table may, by other linear addresses.
   std::unique_ptr<Block>& place = blocks_[key];
-  if (place != nullptr)
+  if (place != nullptr) {
+    fresh->is_holder = place->is_holder;
     *place = std::move(*fresh);
-  else
+  } else {
     place = std::move(fresh);
+  }
+  note_decoded(*place);
   ++statistics_.decoded;
   return *place;
 }
 
-/// Of blocks, goes what is seldom run, or everything.
+/// What has translations stays, and the memory for those is limited. Where there are more instructions than stubs can
+/// be made for, everything goes.
 void CodeCache::make_room() {
   std::ranges::fill(quick_, Quick{});
-  if (!stubs_.wants_clear())
-    for (auto entry = blocks_.begin(); entry != blocks_.end();)
-      entry = entry.value()->translations == nullptr ? blocks_.erase(entry) : std::next(entry);
-  if (blocks_.size() < kMostBlocks / 4 * 3 && !stubs_.wants_clear()) return;
-  blocks_.clear();
-  if (stubs_.wants_clear()) stubs_.clear();
+  if (stubs_.wants_clear()) {
+    holders_.clear();
+    blocks_.clear();
+    stubs_.clear();
+  }
+  const auto is_idle = [](const Block& block) { return block.translations == nullptr || block.translations->empty(); };
+  std::erase_if(holders_, [&](const Block* block) { return is_idle(*block); });
+  hand_ = 0;
+  for (auto entry = blocks_.begin(); entry != blocks_.end();)
+    entry = is_idle(*entry.value()) ? blocks_.erase(entry) : std::next(entry);
+  most_blocks_ = std::max(kEnoughBlocks, blocks_.size() * 2);
 }
 
 bool CodeCache::is_full() const {
-  return blocks_.size() >= kMostBlocks || stubs_.wants_clear();
+  return blocks_.size() >= most_blocks_ || stubs_.wants_clear();
 }
 
 const Block* CodeCache::nearby(std::uint64_t linear) {
@@ -171,8 +183,8 @@ bool CodeCache::is_second_page_there(const Block& block, std::uint64_t linear) c
 }
 
 bool CodeCache::verify(Block& block, const Fetched& from) const {
-  if (block.crosses() || from.first.slot == nullptr || block.image.size() > from.in_page) return false;
-  if (std::memcmp(block.image.data(), from.first.host, block.image.size()) != 0) return false;
+  if (block.crosses() || from.first.slot == nullptr || block.bytes > from.in_page) return false;
+  if (std::memcmp(block.image.get(), from.first.host, block.bytes) != 0) return false;
   block.first = from.first_source;
   return true;
 }
@@ -180,6 +192,9 @@ bool CodeCache::verify(Block& block, const Fetched& from) const {
 void CodeCache::decode(Block& block, const Fetched& from) {
   decoded_.clear();
   block.first = from.first_source;
+  block.mode = cpu_.code_mode;
+  std::span<const std::uint8_t> code(from.bytes);
+  std::array<std::uint8_t, 2 * kLongestInstruction> bytes{};
   std::size_t at = 0;
   while (at < from.fetched && decoded_.size() < longest_block_) {
     Instruction instruction;
@@ -191,7 +206,6 @@ void CodeCache::decode(Block& block, const Fetched& from) {
   }
   if (decoded_.empty()) {
     // The first instruction reaches into the next page. Whether that page may be fetched from matters only now.
-    std::array<std::uint8_t, 2 * kLongestInstruction> bytes{};
     std::copy_n(from.bytes.begin(), from.in_page, bytes.begin());
     const std::uint64_t next = (from.linear & ~(kPage - 1)) + kPage;
     const FetchTarget second = fetch_code(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
@@ -204,12 +218,49 @@ void CodeCache::decode(Block& block, const Fetched& from) {
     instruction.ends_block = true;
     decoded_.push_back(instruction);
     at = instruction.length;
-    block.image.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
+    code = bytes;
   }
-  block.instructions.assign(decoded_.begin(), decoded_.end());
-  block.size = static_cast<std::uint32_t>(decoded_.size());
-  block.bytes = static_cast<std::uint32_t>(at);
-  if (!block.crosses()) block.image.assign(from.bytes.begin(), from.bytes.begin() + static_cast<std::ptrdiff_t>(at));
+  block.size = static_cast<std::uint16_t>(decoded_.size());
+  block.bytes = static_cast<std::uint16_t>(at);
+  block.decoded = std::make_unique_for_overwrite<Instruction[]>(block.size);
+  std::ranges::copy(decoded_, block.decoded.get());
+  block.image = std::make_unique_for_overwrite<std::uint8_t[]>(block.bytes);
+  std::ranges::copy(code.first(at), block.image.get());
+}
+
+/// The bytes are what they were, and so is what is made of them.
+void CodeCache::decode_again(const Block& block) {
+  ++statistics_.again;
+  block.decoded = std::make_unique<Instruction[]>(block.size);
+  std::size_t at = 0;
+  for (Instruction& instruction : std::span(block.decoded.get(), block.size)) {
+    (void)decoder_->decode(block.code().subspan(at), block.mode, instruction);
+    at += instruction.length;
+  }
+  if (block.crosses()) block.decoded[0].ends_block = true;
+  note_decoded(block);
+}
+
+/// BLOCK has instructions now; others may have to lose theirs for it.
+void CodeCache::note_decoded(const Block& block) {
+  if (block.is_holder) return;
+  block.is_holder = true;
+  if (holders_.size() < kMostDecoded) {
+    holders_.push_back(&block);
+    return;
+  }
+  while (!let_go_of_instructions(*holders_[hand_])) hand_ = (hand_ + 1) % kMostDecoded;
+  holders_[hand_] = &block;
+  hand_ = (hand_ + 1) % kMostDecoded;
+}
+
+/// False: it was run lately, and has another chance.
+bool CodeCache::let_go_of_instructions(const Block& block) {
+  if (std::exchange(block.was_run, false)) return false;
+  block.is_holder = false;
+  // What is no instruction may have been found out by more bytes than it has, so it is not decoded again.
+  if (!Decoder::only_faults(block.decoded[block.size - 1U])) block.decoded = nullptr;
+  return true;
 }
 
 }  // namespace doppel::accel::soft

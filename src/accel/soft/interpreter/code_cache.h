@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <tsl/hopscotch_map.h>
@@ -40,16 +41,20 @@ struct Block {
   Source first;
   mutable std::uint32_t runs = 0;                           // by the interpreter, before it was translated
   mutable std::unique_ptr<BlockTranslations> translations;  // for a translator
-  std::vector<Instruction> instructions;
-  std::uint32_t size = 0;  // instructions
-  std::uint32_t bytes = 0;
-  std::unique_ptr<Source> second;   // of the page that the last instruction reaches into; null: it does not
-  std::vector<std::uint8_t> image;  // the bytes it was made from, of both pages
+  mutable std::unique_ptr<Instruction[]> decoded;           // SIZE of them; null: CodeCache::instructions_of() has them
+  std::uint16_t size = 0;                                   // instructions
+  std::uint16_t bytes = 0;
+  CodeMode mode = CodeMode::kReal16;
+  mutable bool was_run = true;            // since the hand of the code cache's clock came by
+  mutable bool is_holder = false;         // the hand comes by
+  std::unique_ptr<Source> second;         // of the page that the last instruction reaches into; null: it does not
+  std::unique_ptr<std::uint8_t[]> image;  // the BYTES it was made from, of both pages
 
   mutable std::unique_ptr<std::vector<std::uint64_t>> shown_at;  // linear addresses, by -d in_asm
 
   [[nodiscard]] bool is_current() const { return first.is_current() && (!crosses() || second->is_current()); }
   [[nodiscard]] bool crosses() const { return second != nullptr; }
+  [[nodiscard]] std::span<const std::uint8_t> code() const { return {image.get(), bytes}; }
 };
 
 class CodeCache {
@@ -73,6 +78,13 @@ class CodeCache {
       return *block;
     return look_up(linear, quick, context);
   }
+  /// BLOCK's, decoded once more if that was too long ago. Valid until other blocks' are asked for.
+  [[nodiscard]] std::span<const Instruction> instructions_of(const Block& block) {
+    block.was_run = true;
+    if (block.decoded == nullptr) [[unlikely]]
+      decode_again(block);
+    return {block.decoded.get(), block.size};
+  }
   /// The block at LINEAR, which lies in the page that RIP is in. Null: it cannot be had without losing others.
   const Block* nearby(std::uint64_t linear);
   /// The decoder that blocks are made by.
@@ -85,13 +97,15 @@ class CodeCache {
   struct Statistics {
     std::uint64_t decoded = 0;   // blocks
     std::uint64_t verified = 0;  // blocks whose page changed and whose bytes did not
+    std::uint64_t again = 0;     // blocks decoded again for their instructions alone
     std::uint64_t lookups = 0;   // that missed the quick table
   };
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
 
  private:
   static constexpr std::size_t kQuickEntries = 131072;
-  static constexpr std::size_t kMostBlocks = 1U << 19U;
+  static constexpr std::size_t kEnoughBlocks = 1U << 17U;
+  static constexpr std::size_t kMostDecoded = 1U << 15U;  // blocks; most others run as translated code
 
   struct alignas(32) Quick {
     std::uint64_t linear = 0;
@@ -112,6 +126,9 @@ class CodeCache {
   [[nodiscard]] bool is_full() const;
   void make_room();
   void decode(Block& block, const Fetched& from);
+  void decode_again(const Block& block);
+  void note_decoded(const Block& block);
+  static bool let_go_of_instructions(const Block& block);
   bool verify(Block& block, const Fetched& from) const;
   [[nodiscard]] bool is_still_at(const Block& block, std::uint64_t linear) const;
   bool is_second_page_there(const Block& block, std::uint64_t linear) const;
@@ -124,6 +141,9 @@ class CodeCache {
   Statistics statistics_;
   std::size_t longest_block_ = 64;    // instructions
   std::vector<Instruction> decoded_;  // of the block at work
+  std::size_t most_blocks_ = kEnoughBlocks;
+  std::vector<const Block*> holders_;  // of instructions, in a circle; HAND_ is where it begins
+  std::size_t hand_ = 0;
 };
 
 }  // namespace doppel::accel::soft

@@ -129,11 +129,11 @@ void write_cr0(Cpu& cpu, std::uint64_t value) {
 }
 
 void write_cr3(Cpu& cpu, std::uint64_t value) {
-  if ((cpu.cr4 & cr4::kPcide) != 0) value &= ~cr3::kNoFlush;
+  const bool keep = (cpu.cr4 & cr4::kPcide) != 0 && (value & cr3::kNoFlush) != 0;
+  if (keep) value &= ~cr3::kNoFlush;
   if (cpu.long_mode && (value & ~low_mask(cpu.phys_bits)) != 0) raise_gp();
   commit(cpu, cpu.cr0, value, cpu.cr4, cpu.efer, uses_pae_paging(cpu.cr0, cpu.cr4, cpu.efer));
-  // The TLB knows no PCIDs: what another one left there must go even if the guest would let it stay.
-  cpu.tlb.flush_non_global();
+  cpu.tlb.enter_space(cpu.pcid(), keep);
   cpu.leave_block = true;
 }
 

@@ -287,6 +287,10 @@ class Cpu {
   [[nodiscard]] bool has(x86::FeatureBit feature) const { return features.has(feature); }
   [[nodiscard]] unsigned linear_bits() const { return (cr4 & x86::cr4::kLa57) != 0 ? 57 : 48; }
   [[nodiscard]] bool paging() const { return (cr0 & x86::cr0::kPg) != 0; }
+  /// Of the present address space, 0 without CR4.PCIDE.
+  [[nodiscard]] Tlb::Pcid pcid() const {
+    return (cr4 & x86::cr4::kPcide) != 0 ? static_cast<Tlb::Pcid>(cr3 & x86::cr3::kPcidMask) : Tlb::Pcid{0};
+  }
 
   /// Rights of the kernel for as long as it lives.
   class ImplicitSupervisor {

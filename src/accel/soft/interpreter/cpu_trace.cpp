@@ -46,7 +46,7 @@ bool CpuTrace::wants_events(const Logger& log) {
   return log.enabled(LogCategory::kInterrupts) || log.enabled(LogCategory::kMmu);
 }
 
-CpuTrace::CpuTrace(Cpu& cpu, const Logger& log) : cpu_(cpu), log_(log) {
+CpuTrace::CpuTrace(Cpu& cpu, CodeCache& cache, const Logger& log) : cpu_(cpu), cache_(cache), log_(log) {
   cpu.trace = this;
   if (log.enabled(LogCategory::kMmu)) cpu.tlb.watch(this);
 }
@@ -77,9 +77,8 @@ void CpuTrace::show_code(const Block& block, std::uint64_t linear) const {
   block.shown_at->push_back(linear);
   std::string text = "----------------\nIN: \n";
   std::size_t at = 0;
-  for (const Instruction& instruction : block.instructions) {
-    disassembler_.instruction(text, cpu_.code_mode, std::span(block.image).subspan(at, instruction.length),
-                              linear + at);
+  for (const Instruction& instruction : cache_.instructions_of(block)) {
+    disassembler_.instruction(text, cpu_.code_mode, block.code().subspan(at, instruction.length), linear + at);
     at += instruction.length;
   }
   log_.dump(LogCategory::kInAsm, text + "\n");

@@ -22,7 +22,7 @@ class CpuTrace final : public TlbObserver {
   [[nodiscard]] static bool wants_every_entry(const Logger& log);
 
   /// From now on CPU tells it what happens.
-  CpuTrace(Cpu& cpu, const Logger& log);
+  CpuTrace(Cpu& cpu, CodeCache& cache, const Logger& log);
   ~CpuTrace() override;
 
   /// The CPU is about to run BLOCK, or its first instruction, at RIP.
@@ -43,6 +43,7 @@ class CpuTrace final : public TlbObserver {
   [[nodiscard]] std::string describe_handler() const;
 
   Cpu& cpu_;
+  CodeCache& cache_;
   const Logger log_;
   const Disassembler disassembler_;
   std::uint64_t delivered_ = 0;  // events

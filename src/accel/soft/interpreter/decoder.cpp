@@ -214,9 +214,13 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeMode mode,
 bool Decoder::accepts(std::span<const std::uint8_t> bytes, CodeMode mode, const Instruction& instruction,
                       ZydisDecodedInstruction& zydis,
                       std::span<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands) const {
-  if (instruction.handler == undefined_instruction || instruction.handler == too_long_instruction) return false;
+  if (only_faults(instruction)) return false;
   return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&zydis_.at(static_cast<std::size_t>(mode)), bytes.data(), bytes.size(),
                                              &zydis, operands.data()));
+}
+
+bool Decoder::only_faults(const Instruction& instruction) {
+  return instruction.handler == undefined_instruction || instruction.handler == too_long_instruction;
 }
 
 bool Decoder::has_operation(ZydisMnemonic mnemonic) {

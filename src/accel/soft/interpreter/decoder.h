@@ -32,6 +32,8 @@ class Decoder {
   /// that only faults.
   bool accepts(std::span<const std::uint8_t> bytes, CodeMode mode, const Instruction& instruction,
                ZydisDecodedInstruction& zydis, std::span<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands) const;
+  /// Was it made of bytes that are no instruction?
+  [[nodiscard]] static bool only_faults(const Instruction& instruction);
   /// Do the operation tables have a row for it?
   [[nodiscard]] static bool has_operation(ZydisMnemonic mnemonic);
 

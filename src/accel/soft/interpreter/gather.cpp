@@ -29,36 +29,6 @@ constexpr std::array kForms = {
     Form{ZYDIS_MNEMONIC_VPSCATTERQD, 8, 4, true}, Form{ZYDIS_MNEMONIC_VPSCATTERQQ, 8, 8, true},
 };
 
-/// All that a handler must know, packed into Instruction.imm.
-struct Operands {
-  std::uint8_t data;   // vector register
-  std::uint8_t index;  // vector register
-  std::uint8_t mask;   // vector register (VEX) or mask register
-  std::uint8_t index_size;
-  std::uint8_t element_size;
-  std::uint8_t count;
-  bool vex;
-};
-
-Operands operands_of(const Instruction& i) {
-  Operands operands;
-  std::memcpy(&operands, &i.imm, sizeof operands);
-  return operands;
-}
-
-std::uint64_t element_offset(const Cpu& cpu, const Instruction& i, const Operands& operands, unsigned n) {
-  const std::byte* const place = cpu.fpu.vector.at(operands.index).data() + std::size_t{n} * operands.index_size;
-  std::int64_t index = 0;
-  if (operands.index_size == 4) {
-    std::int32_t narrow = 0;
-    std::memcpy(&narrow, place, sizeof narrow);
-    index = narrow;
-  } else {
-    std::memcpy(&index, place, sizeof index);
-  }
-  return (cpu.effective_address(i) + (static_cast<std::uint64_t>(index) << i.scale)) & low_mask(i.address_size * 8U);
-}
-
 template <class T>
 void move_element(Cpu& cpu, const Instruction& i, std::uint64_t offset, std::byte* element, bool scatter) {
   T value;
@@ -75,18 +45,8 @@ void move_element(Cpu& cpu, const Instruction& i, std::uint64_t offset, std::byt
 /// the instruction goes on from there; an answer that the bus owes starts it again as a whole, with answers so far.
 class Progress {
  public:
-  Progress(FpuState& fpu, const Operands& operands)
-      : fpu_(fpu), operands_(operands), data_(fpu.vector.at(operands.data)) {
-    const unsigned size = operands.element_size;
-    if (!operands.vex) {
-      active_ = fpu.mask.at(operands.mask);
-    } else {
-      const std::byte* const mask = fpu.vector.at(operands.mask).data();
-      for (unsigned n = 0; n < operands.count; ++n)
-        active_ |= static_cast<std::uint64_t>(mask[n * size + size - 1] >> 7) << n;
-    }
-    active_ &= low_mask(operands.count);
-  }
+  Progress(FpuState& fpu, const GatherOperands& operands)
+      : fpu_(fpu), operands_(operands), data_(fpu.vector.at(operands.data)), active_(active_elements(fpu, operands)) {}
   [[nodiscard]] bool is_active(unsigned n) const { return (active_ >> n & 1U) != 0; }
   [[nodiscard]] std::byte* element(unsigned n) { return data_.data() + std::size_t{n} * operands_.element_size; }
   void done(unsigned n) { active_ &= ~(std::uint64_t{1} << n); }
@@ -109,14 +69,14 @@ class Progress {
 
  private:
   FpuState& fpu_;
-  const Operands& operands_;
+  const GatherOperands& operands_;
   std::array<std::byte, 64> data_;
-  std::uint64_t active_ = 0;
+  std::uint64_t active_;
 };
 
 template <bool scatter>
 void run(Cpu& cpu, const Instruction& i) {
-  const Operands operands = operands_of(i);
+  const GatherOperands operands = gather_operands(i);
   require(cpu, operands.vex ? requirement::kAvx : requirement::kAvx512);
   Progress progress(cpu.fpu, operands);
   const AlignmentCheckOff off(cpu);
@@ -143,6 +103,40 @@ std::uint8_t register_number(const ZydisDecodedOperand& operand) {
 
 }  // namespace
 
+bool is_gather(ZydisMnemonic mnemonic) {
+  return std::ranges::find(kForms, mnemonic, &Form::mnemonic) != kForms.end();
+}
+
+/// They are packed into Instruction.imm.
+GatherOperands gather_operands(const Instruction& instruction) {
+  GatherOperands operands;
+  std::memcpy(&operands, &instruction.imm, sizeof operands);
+  return operands;
+}
+
+std::uint64_t active_elements(const FpuState& fpu, const GatherOperands& operands) {
+  const unsigned size = operands.element_size;
+  if (!operands.vex) return fpu.mask.at(operands.mask) & low_mask(operands.count);
+  std::uint64_t active = 0;
+  const std::byte* const mask = fpu.vector.at(operands.mask).data();
+  for (unsigned n = 0; n < operands.count; ++n)
+    active |= static_cast<std::uint64_t>(mask[n * size + size - 1] >> 7) << n;
+  return active;
+}
+
+std::uint64_t element_offset(const Cpu& cpu, const Instruction& i, const GatherOperands& operands, unsigned n) {
+  const std::byte* const place = cpu.fpu.vector.at(operands.index).data() + std::size_t{n} * operands.index_size;
+  std::int64_t index = 0;
+  if (operands.index_size == 4) {
+    std::int32_t narrow = 0;
+    std::memcpy(&narrow, place, sizeof narrow);
+    index = narrow;
+  } else {
+    std::memcpy(&index, place, sizeof index);
+  }
+  return (cpu.effective_address(i) + (static_cast<std::uint64_t>(index) << i.scale)) & low_mask(i.address_size * 8U);
+}
+
 Handler select_gather(const Decoded& decoded, Instruction& instruction) {
   const auto form = std::ranges::find(kForms, decoded.zydis.mnemonic, &Form::mnemonic);
   if (form == kForms.end()) return nullptr;
@@ -150,7 +144,7 @@ Handler select_gather(const Decoded& decoded, Instruction& instruction) {
   // VEX gather: data, memory, mask. EVEX gather: data, mask, memory. Scatter: memory, mask, data.
   const unsigned memory = form->scatter ? 0 : vex ? 1 : 2;
   const auto largest = std::max(form->index_size, form->element_size);
-  const Operands operands{
+  const GatherOperands operands{
       .data = register_number(decoded.operand(form->scatter ? 2 : 0)),
       .index = static_cast<std::uint8_t>(ZydisRegisterGetId(decoded.operand(memory).mem.index)),
       .mask = register_number(decoded.operand(vex ? 2 : 1)),
@@ -158,6 +152,7 @@ Handler select_gather(const Decoded& decoded, Instruction& instruction) {
       .element_size = form->element_size,
       .count = static_cast<std::uint8_t>(decoded.zydis.avx.vector_length / 8U / largest),
       .vex = vex,
+      .scatter = form->scatter,
   };
   static_assert(sizeof operands <= sizeof instruction.imm);
   instruction.imm = 0;

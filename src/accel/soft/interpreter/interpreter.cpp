@@ -149,7 +149,7 @@ StopReason Interpreter::run_blocks() {
         count(executed);
         return step();
       }
-      const Instruction* const first = block.instructions.data();
+      const Instruction* const first = cache_.instructions_of(block).data();
       const Instruction* const end = first + block.size;
       const Instruction* current = first;
       do {
@@ -188,7 +188,7 @@ StopReason Interpreter::step() {
   try {
     const Block& block = cache_.at_rip(cache_.context());
     if (cpu_.trace != nullptr) cpu_.trace->enter(block);
-    const Instruction instruction = block.instructions.front();
+    const Instruction instruction = cache_.instructions_of(block).front();
     if (cpu_.code_mode != CodeMode::kLong64 && runs_past_segment(cpu_, instruction.length)) raise_gp();
     enters_handler = instruction.enters_handler;
     cpu_.rflags &= ~rflags::kRf;

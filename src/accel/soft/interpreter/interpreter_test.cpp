@@ -69,6 +69,26 @@ TEST(InterpreterTest, InstructionAcrossTwoPages) {
   EXPECT_EQ(test.cpu.gpr[x86::kRax], 0x12349978U);
 }
 
+TEST(InterpreterTest, MoreBlocksThanStayDecoded) {
+  TestCpu test(Mode::kLong64);
+  constexpr std::uint64_t kBegin = 0x10'0000;
+  constexpr unsigned kBlocks = 40'000;
+  for (unsigned n = 0; n < kBlocks; ++n)
+    test.poke<std::uint32_t>(kBegin + 4 * std::uint64_t{n}, 0x00eb'c0ff);  // inc eax; jmp to what follows
+  // cmp eax, 80000; jb begin; hlt
+  constexpr std::uint64_t kEnd = kBegin + 4 * std::uint64_t{kBlocks};
+  test.poke<std::uint8_t>(kEnd, 0x3d);
+  test.poke<std::uint32_t>(kEnd + 1, 2 * kBlocks);
+  test.poke<std::uint16_t>(kEnd + 5, 0x820f);
+  test.poke<std::uint32_t>(kEnd + 7, static_cast<std::uint32_t>(kBegin - (kEnd + 11)));
+  test.poke<std::uint8_t>(kEnd + 11, kHlt);
+  test.cpu.rip = kBegin;
+  EXPECT_EQ(test.resume(5 * kBlocks), StopReason::kHalt);
+  EXPECT_EQ(test.cpu.gpr[x86::kRax], 2 * kBlocks);
+  EXPECT_EQ(test.interpreter.code_statistics().decoded, kBlocks + 2U);
+  EXPECT_GT(test.interpreter.code_statistics().again, 0U);
+}
+
 TEST(InterpreterTest, SegmentLimitEndsCode) {
   TestCpu test(Mode::kReal16);
   test.catch_vector(x86::kGeneralProtection);

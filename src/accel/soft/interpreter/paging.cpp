@@ -248,6 +248,19 @@ TlbInfo walk_for(Cpu& cpu, std::uint64_t linear, AccessKind kind) {
   }
 }
 
+/// What the second level knows, or else the page tables.
+TlbInfo look_up(Cpu& cpu, std::uint64_t linear, AccessKind kind) {
+  SecondLevelTlb& second = cpu.tlb.second_level();
+  const TlbInfo* const known = second.find(cpu.mmu_index, cpu.pcid(), linear);
+  if (known != nullptr && allows(known->rights, kind)) {
+    cpu.tlb.count_second_level();
+    return *known;
+  }
+  const TlbInfo info = walk_for(cpu, linear, kind);
+  second.insert(cpu.mmu_index, cpu.pcid(), info);
+  return info;
+}
+
 }  // namespace
 
 const TlbInfo& translate(Cpu& cpu, std::uint64_t linear, AccessKind kind) {
@@ -258,7 +271,7 @@ const TlbInfo& translate(Cpu& cpu, std::uint64_t linear, AccessKind kind) {
                .slot = nullptr,
                .rights = {.read = true, .write = true, .fetch = true}};
   if (cpu.paging())
-    info = walk_for(cpu, linear, kind);
+    info = look_up(cpu, linear, kind);
   else
     info.slot = cpu.machine.ram.find(info.gpa);
   const TlbInfo& entered = cpu.tlb.insert(cpu.mmu_index, info);

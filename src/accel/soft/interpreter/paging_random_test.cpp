@@ -260,7 +260,7 @@ TEST_P(PagingRandomTest, TheTlbChangesNothing) {
     if (i % 200 == 0) scramble();
     rig.set_cpl(chance(2) ? 3 : 0, chance(3));
     const std::uint64_t linear = random_page();
-    if (chance(50)) cpu.tlb.flush_page(linear);
+    if (chance(50)) cpu.tlb.flush_page(0, linear);
     if (chance(100)) cpu.tlb.flush_non_global();
     expect_same(linear, static_cast<AccessKind>(random() % 3));
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "accel/soft/interpreter/control_registers.h"
 #include "accel/soft/interpreter/memory_rig.h"
 
 namespace doppel::accel::soft {
@@ -421,8 +422,37 @@ TEST_F(PagingTest, TranslationsStayUntilFlushed) {
   where(kLinear, kWrite);
   rig.set_entry(at, 0);
   EXPECT_EQ(translate(cpu, kLinear, kRead).gpa, kFrame);
-  cpu.tlb.flush_page(kLinear);
+  cpu.tlb.flush_page(0, kLinear);
   EXPECT_EQ(fault(kLinear, kRead), 0U);
+}
+
+TEST_F(PagingTest, AddressSpacesStayWithTheirPcids) {
+  rig.set_paging(Paging::k4Level);
+  cpu.cr4 |= x86::cr4::kPcide;
+  const std::uint64_t tables = cpu.cr3;
+  const std::uint64_t at = rig.map(kLinear, kFrame | kAll);
+  const auto enter = [&](std::uint64_t pcid, bool keep) {
+    write_cr3(cpu, tables | pcid | (keep ? x86::cr3::kNoFlush : 0));
+  };
+  enter(1, false);
+  where(kLinear);
+  rig.set_entry(at, 0x7000 | kAll);
+  enter(2, false);
+  EXPECT_EQ(where(kLinear), 0x7000U);
+  enter(1, true);
+  EXPECT_EQ(translate(cpu, kLinear, kRead).gpa, kFrame) << "known from before";
+  enter(2, true);
+  rig.set_entry(at, 0x8000 | kAll);
+  EXPECT_EQ(translate(cpu, kLinear, kRead).gpa, 0x7000U);
+  cpu.tlb.flush_page(2, kLinear);
+  EXPECT_EQ(where(kLinear), 0x8000U);
+  enter(1, false);
+  EXPECT_EQ(where(kLinear), 0x8000U);
+  rig.set_entry(at, 0x9000 | kAll);
+  enter(2, true);
+  cpu.tlb.flush_space(1);  // while the guest is in another
+  enter(1, true);
+  EXPECT_EQ(where(kLinear), 0x9000U);
 }
 
 TEST_F(PagingTest, MoreRightsNeedNoFlush) {

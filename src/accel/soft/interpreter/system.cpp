@@ -177,7 +177,7 @@ Handler select_smsw(const Decoded& decoded, Instruction&) {
 void invlpg(Cpu& cpu, const Instruction& i) {
   require_cpl0(cpu);
   const std::uint64_t linear = unchecked_linear(cpu, i);
-  if (!cpu.long_mode || x86::is_canonical(linear, cpu.linear_bits())) cpu.tlb.flush_page(linear);
+  if (!cpu.long_mode || x86::is_canonical(linear, cpu.linear_bits())) cpu.tlb.flush_page(cpu.pcid(), linear);
   cpu.leave_block = true;
 }
 
@@ -196,13 +196,13 @@ void invpcid(Cpu& cpu, const Instruction& i) {
     if (pcid != 0 && (cpu.cr4 & x86::cr4::kPcide) == 0) raise_gp();
     if (type == kAddress && !x86::is_canonical(address, cpu.has(x86::feature::kLa57) ? 57 : 48)) raise_gp();
   }
-  // The TLB holds one PCID at a time; flushing too much is allowed.
-  if (type == kAddress)
-    cpu.tlb.flush_page(address);
-  else if (type == kAllWithGlobal)
-    cpu.tlb.flush_all();
-  else
-    cpu.tlb.flush_non_global();
+  // Flushing too much is allowed.
+  switch (static_cast<Type>(type)) {
+    case kAddress: cpu.tlb.flush_page(static_cast<Tlb::Pcid>(pcid), address); break;
+    case kContext: cpu.tlb.flush_space(static_cast<Tlb::Pcid>(pcid)); break;
+    case kAllWithGlobal: cpu.tlb.flush_all(); break;
+    case kAll: cpu.tlb.flush_non_global(); break;
+  }
   cpu.leave_block = true;
 }
 

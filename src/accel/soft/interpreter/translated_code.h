@@ -11,6 +11,8 @@ class BlockTranslations {
  public:
   BlockTranslations() = default;
   virtual ~BlockTranslations() = default;
+  /// Is there none any more?
+  [[nodiscard]] virtual bool empty() const = 0;
   BlockTranslations(const BlockTranslations&) = delete;
   BlockTranslations& operator=(const BlockTranslations&) = delete;
 };

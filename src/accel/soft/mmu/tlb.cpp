@@ -14,20 +14,6 @@ void Tlb::for_each_used(Visit visit) {
     for (unsigned i = 0; i < list->count; ++i) visit(list->positions[i]);
 }
 
-std::optional<std::uint64_t> Tlb::linear_of(MmuIndex index, std::uintptr_t host) const {
-  constexpr std::uintptr_t kOffset = 0xfff;
-  for (const List* list : {&local_, &global_})
-    for (unsigned i = 0; i < list->count; ++i) {
-      const unsigned at = list->positions[i];
-      const bool used = at / kEntries == static_cast<unsigned>(index) && info_[at].linear != TlbInfo::kNone;
-      if (used && entries_[at / kEntries][at % kEntries].host == (host & ~kOffset))
-        return info_[at].linear | (host & kOffset);
-    }
-  // A site may know a page still whose entry another page has taken.
-  if (const auto page = sites_.linear_of(host & ~kOffset)) return *page | (host & kOffset);
-  return std::nullopt;
-}
-
 void Tlb::clear_entry(unsigned position) {
   const std::uint64_t none = no_tag(position);
   entry_at(position) = {.read_tag = none, .write_tag = none, .host = 0, .addend = 0};
@@ -44,12 +30,7 @@ const TlbInfo& Tlb::insert(MmuIndex index, const TlbInfo& info) {
   info_[at] = info;
   (info.global ? global_ : local_).add(at);
   keys_ = static_cast<std::uint16_t>(keys_ | 1U << info.protection_key);
-  if (info.size_shift > 12) {
-    const std::uint64_t size = std::uint64_t{1} << info.size_shift;
-    const std::uint64_t first = info.linear & ~(size - 1);
-    large_first_ = std::min(large_first_, first);
-    large_last_ = std::max(large_last_, first + (size - 1));
-  }
+  if (info.size_shift > 12) large_.add(info.linear, info.size_shift);
   ++statistics_.fills;
   if (observer_ != nullptr) observer_->tlb_filled(index, info);
   return info_[at];
@@ -74,15 +55,30 @@ void Tlb::flush_all() {
     }
     list->count = 0;
   }
-  large_first_ = ~std::uint64_t{0};
-  large_last_ = 0;
+  large_.clear();
   keys_ = 0;
   code_.flush_all();
+  second_level_.flush_all();
   ++generation_;
   note_change();
 }
 
 void Tlb::flush_non_global() {
+  second_level_.flush_all();
+  drop_non_global();
+}
+
+void Tlb::enter_space(Pcid pcid, bool keep) {
+  if (!keep) second_level_.flush_space(pcid);
+  drop_non_global();
+}
+
+void Tlb::flush_space(Pcid pcid) {
+  second_level_.flush_space(pcid);
+  drop_non_global();
+}
+
+void Tlb::drop_non_global() {
   note_flush(TlbFlush::kNonGlobal, 0);
   for (unsigned i = 0; i < local_.count; ++i) {
     const unsigned at = local_.positions[i];
@@ -95,15 +91,16 @@ void Tlb::flush_non_global() {
   note_change();
 }
 
-void Tlb::flush_page(std::uint64_t linear) {
+void Tlb::flush_page(Pcid pcid, std::uint64_t linear) {
   note_flush(TlbFlush::kPage, linear);
+  second_level_.flush_page(pcid, linear);
   const std::uint64_t page = linear & ~std::uint64_t{0xfff};
   for (unsigned index = 0; index < kMmuIndexes; ++index) {
     const unsigned at = position(static_cast<MmuIndex>(index), page);
     if (info_[at].linear == page) clear(at);
   }
   code_.flush_page(linear);
-  if (linear >= large_first_ && linear <= large_last_) {
+  if (large_.may_contain(linear)) {
     code_.flush_all();
     for_each_used([&](unsigned at) {
       const TlbInfo& info = info_[at];

@@ -1,7 +1,8 @@
 // The software TLB of one vCPU: linear page to guest-physical page, one direct-mapped array per privilege view, in two
 // parts. TlbEntry is what the inlined fast path of an access looks at: host memory that may be touched without further
 // ado. TlbInfo beside it is the translation itself, so that accesses which need more than that (stores to be noted,
-// MMIO, data breakpoints) are spared the walk through the page tables.
+// MMIO, data breakpoints) are spared the walk through the page tables. Behind both stands the second level, which
+// remembers translations only.
 //
 // An entry's tag is the page's linear address where the access is allowed just so, else that of a page which is not
 // canonical and would stand in another entry. A page whose stores must be noted (it holds code, or its dirty bit is to
@@ -13,10 +14,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include "accel/soft/mmu/itlb.h"
+#include "accel/soft/mmu/large_pages.h"
 #include "accel/soft/mmu/mmu_index.h"
+#include "accel/soft/mmu/second_level_tlb.h"
+#include "accel/soft/mmu/tlb_info.h"
 #include "accel/soft/mmu/tlb_observer.h"
 #include "accel/soft/mmu/tlb_sites.h"
 #include "accel/soft/runtime/guest_ram.h"
@@ -28,25 +31,6 @@ struct alignas(32) TlbEntry {
   std::uint64_t write_tag = 0;
   std::uintptr_t host = 0;    // address of the page
   std::uintptr_t addend = 0;  // host address minus linear address
-};
-
-/// What a view may do with a page.
-struct PageRights {
-  bool read = false;
-  bool write = false;  // and the page-table entry is marked dirty already
-  bool fetch = false;
-  bool operator==(const PageRights&) const = default;
-};
-
-struct TlbInfo {
-  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
-  std::uint64_t linear = kNone;  // of the page; kNone: nothing here
-  std::uint64_t gpa = 0;         // of the page
-  RamSlot* slot = nullptr;       // null: no RAM there
-  PageRights rights;
-  bool global = false;
-  std::uint8_t size_shift = 12;     // of the mapping that it is part of
-  std::uint8_t protection_key = 0;  // which RIGHTS follow
 };
 
 class Tlb {
@@ -68,9 +52,6 @@ class Tlb {
   /// Puts INFO in its place, without tags yet.
   const TlbInfo& insert(MmuIndex index, const TlbInfo& info);
 
-  /// An address by which INDEX' view has the host memory at HOST, as far as is known here.
-  [[nodiscard]] std::optional<std::uint64_t> linear_of(MmuIndex index, std::uintptr_t host) const;
-
   /// Counts flushes: what was derived from an older generation's translations is to be looked up again.
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
   /// Counts flushes and lost write tags: what was looked up before may not be accessed so any more.
@@ -83,23 +64,35 @@ class Tlb {
   [[nodiscard]] const TlbSites& sites() const { return sites_; }
   [[nodiscard]] const TlbEntry* entries(MmuIndex index) const { return entries_[static_cast<unsigned>(index)].data(); }
 
+  using Pcid = SecondLevelTlb::Pcid;
+  /// Asked where INFO() does not know a page.
+  [[nodiscard]] SecondLevelTlb& second_level() { return second_level_; }
+
   void flush_all();
+  /// Of all address spaces.
   void flush_non_global();
+  /// The guest goes to the address space of PCID, and may keep what the second level knows of it.
+  void enter_space(Pcid pcid, bool keep);
+  /// Non-global translations of PCID's address space, which may be the present one.
+  void flush_space(Pcid pcid);
   /// The rights of the protection keys in KEYS, bit by bit, are others now.
   void flush_keys(std::uint16_t keys) {
     if ((keys_ & keys) != 0) flush_all();
   }
-  /// Also what else came from the same large page (SDM 3A 4.10.4.1).
-  void flush_page(std::uint64_t linear);
+  /// LINEAR's page in PCID's address space, and if it is global. Also what else came from the same large page (SDM 3A
+  /// 4.10.4.1).
+  void flush_page(Pcid pcid, std::uint64_t linear);
   /// Takes the write tags from all entries of the guest-physical page GPA. Any thread while the owner stands still.
   void drop_writes(std::uint64_t gpa);
   void drop_all_writes();
 
   struct Statistics {
     std::uint64_t fills = 0;
+    std::uint64_t second_level = 0;                    // of those, that it knew
     std::array<std::uint64_t, kTlbFlushes> flushes{};  // by TlbFlush
   };
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  void count_second_level() { ++statistics_.second_level; }
   /// Null: nobody.
   void watch(TlbObserver* observer) { observer_ = observer; }
 
@@ -131,6 +124,7 @@ class Tlb {
   void note_change();
   void clear_entry(unsigned position);
   void clear(unsigned position);
+  void drop_non_global();
   template <class Visit>
   void for_each_used(Visit visit);
 
@@ -140,8 +134,8 @@ class Tlb {
   List global_;
   Itlb code_;
   TlbSites sites_;
-  std::uint64_t large_first_ = ~std::uint64_t{0};  // hull of the large pages that were entered
-  std::uint64_t large_last_ = 0;
+  SecondLevelTlb second_level_;
+  LargePages large_;
   std::uint16_t keys_ = 0;  // that entries had, since everything was flushed last
   std::uint32_t generation_ = 0;
   std::uint32_t changes_ = 0;

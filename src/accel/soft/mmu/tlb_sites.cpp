@@ -39,16 +39,6 @@ void TlbSites::forget() {
   filled_count_ = 0;
 }
 
-std::optional<std::uint64_t> TlbSites::linear_of(std::uintptr_t host) const {
-  for (std::uint32_t i = 0; i < filled_count_; ++i) {
-    const std::uint32_t number = filled_[i];
-    const auto [tag, result] = sites_[number];
-    const bool is_there = (misses_[number].result == Result::kHost ? result : tag + result) == host;
-    if (is_there && tag != kNotCanonical) return tag;
-  }
-  return std::nullopt;
-}
-
 void TlbSites::empty(std::uint32_t number) {
   // An offset in the page is added to the one, the linear address to the other.
   const std::uint64_t result = misses_[number].result == Result::kHost ? kNotCanonical : 0;

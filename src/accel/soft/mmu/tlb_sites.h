@@ -44,8 +44,6 @@ class TlbSites {
   [[nodiscard]] bool are_taken() const { return free_.empty(); }
   [[nodiscard]] const TlbSite& site(std::uint32_t number) const { return sites_[number]; }
   [[nodiscard]] TlbSiteMiss& miss(std::uint32_t number) { return misses_[number]; }
-  /// The linear address of the page that is at HOST, if a site knows it.
-  [[nodiscard]] std::optional<std::uint64_t> linear_of(std::uintptr_t host) const;
   /// Empties all sites.
   void forget();
 

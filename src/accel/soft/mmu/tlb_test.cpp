@@ -111,7 +111,7 @@ TEST_F(TlbTest, FlushPageTakesOnePageFromAllViews) {
   insert(kUser, 0x6000, 0x2000);
   const std::uint64_t alias = 0x5000 + Tlb::kEntries * kPage;
   insert(MmuIndex::kSupervisorAc, alias, 0x2000);
-  tlb().flush_page(0x5fff);
+  tlb().flush_page(0, 0x5fff);
   EXPECT_FALSE(knows(kUser, 0x5000));
   EXPECT_FALSE(knows(kSupervisor, 0x5000));
   EXPECT_TRUE(knows(kUser, 0x6000));
@@ -125,7 +125,7 @@ TEST_F(TlbTest, FlushPageTakesTheWholeLargePage) {
   insert(kUser, kLarge + 0x20'0000, 0x40'0000, false, 21);  // the next one, another place than kLarge + 0x1000
   insert(kUser, kLarge - kPage, 0x1000);
   insert(kUser, 0x1000, 0x1000);
-  tlb().flush_page(kLarge + 0x5'0000);  // itself not entered
+  tlb().flush_page(0, kLarge + 0x5'0000);  // itself not entered
   EXPECT_FALSE(knows(kSupervisor, kLarge + 0x1f'f000));
   EXPECT_FALSE(knows(kUser, kLarge));
   EXPECT_TRUE(knows(kUser, kLarge + 0x20'0000));
@@ -181,7 +181,7 @@ TEST_F(TlbTest, RandomOperationsForgetNothingTheyShouldNot) {
         break;
       case 2:
       case 3:
-        tlb().flush_page(page * kPage);
+        tlb().flush_page(0, page * kPage);
         if (place && place->linear == page * kPage) place.reset();
         break;
       default: place = Known{random() % 2 == 0, page * kPage}; insert(kUser, page * kPage, 0, place->global);
@@ -203,14 +203,6 @@ TEST_F(TlbTest, ForgetsPagesWhoseProtectionKeyMeansSomethingElse) {
   EXPECT_TRUE(knows(kUser, 5 * kPage));
 }
 
-TEST_F(TlbTest, FindsTheLinearAddressOfHostMemory) {
-  insert(kUser, 5 * kPage, 9 * kPage);
-  tlb().entry(kUser, 5 * kPage).host = 0x7000'0000;
-  EXPECT_EQ(tlb().linear_of(kUser, 0x7000'0123), 5 * kPage + 0x123);
-  EXPECT_EQ(tlb().linear_of(kSupervisor, 0x7000'0123), std::nullopt);
-  EXPECT_EQ(tlb().linear_of(kUser, 0x7000'1123), std::nullopt);
-}
-
 // --- Sites ---
 
 TEST_F(TlbTest, EveryChangeEmptiesTheSites) {
@@ -227,7 +219,7 @@ TEST_F(TlbTest, EveryChangeEmptiesTheSites) {
   };
   for (const auto change : std::to_array<void (*)(Tlb&)>(
            {[](Tlb& tlb) { tlb.flush_all(); }, [](Tlb& tlb) { tlb.flush_non_global(); },
-            [](Tlb& tlb) { tlb.flush_page(0x5000); }, [](Tlb& tlb) { tlb.drop_writes(0x5000); },
+            [](Tlb& tlb) { tlb.flush_page(0, 0x5000); }, [](Tlb& tlb) { tlb.drop_writes(0x5000); },
             [](Tlb& tlb) { tlb.drop_all_writes(); }})) {
     fill();
     change(tlb());
@@ -236,22 +228,6 @@ TEST_F(TlbTest, EveryChangeEmptiesTheSites) {
     EXPECT_FALSE(sites.miss(number).listed);
     EXPECT_EQ(sites.filled_count(), 0U);
   }
-}
-
-TEST_F(TlbTest, SitesKnowPagesThatLostTheirEntries) {
-  TlbSites& sites = tlb().sites();
-  constexpr std::uintptr_t kHost = 0x7000'0000;
-  const auto fill = [&](std::uint32_t number, std::uint64_t result) {
-    const_cast<TlbSite&>(sites.site(number)) = {.tag = 5 * kPage, .result = result};
-    const_cast<std::uint32_t&>(sites.filled()) = number;
-    const_cast<std::uint32_t&>(sites.filled_count()) = 1;
-    EXPECT_EQ(tlb().linear_of(kUser, kHost + 0x123), 5 * kPage + 0x123);
-    EXPECT_EQ(tlb().linear_of(kUser, kHost + kPage), std::nullopt);
-    sites.forget();
-    EXPECT_EQ(tlb().linear_of(kUser, kHost + 0x123), std::nullopt);
-  };
-  fill(sites.take(TlbSites::Result::kHost).value(), kHost);
-  fill(sites.take(TlbSites::Result::kAddend).value(), kHost - 5 * kPage);
 }
 
 TEST_F(TlbTest, SitesAreHandedOutOnce) {

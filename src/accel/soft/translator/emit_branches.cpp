@@ -166,6 +166,7 @@ void Emitter::Generator::probe_jump_cache() {
   static_assert(sizeof(JumpCache::Set) == std::size_t{8} * 4 && sizeof(JumpCacheEntry) == 16);
   constexpr std::uint32_t kMask = (JumpCache::kSets - 1) * 8;
   Xbyak::Label hit;
+  count(state_.counts.lookups[static_cast<std::size_t>(ExitSite::kBranch)]);
   rorx(r15d, r14d, JumpCache::kHashShift - 3);
   lea(r15d, ptr[r15 + r14 * 8]);
   and_(r15d, kMask);

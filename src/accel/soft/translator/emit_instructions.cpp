@@ -19,6 +19,7 @@ void Emitter::Generator::verbatim() {
   raw(planned_->code());
   if (planned_->written.r14) store_spilled(kR14);
   if (planned_->written.r15) store_spilled(kR15);
+  note_x87();
 }
 
 void Emitter::Generator::memory() {
@@ -31,6 +32,22 @@ void Emitter::Generator::memory() {
   raw(reencode(planned_->zydis, planned_->code(), operand).span());
   if (planned_->written.r14) store_spilled(kR14);
   if (planned_->written.r15) store_spilled(kR15);
+  note_x87();
+}
+
+/// That the instruction was x87's last, now that it has not faulted. With an operand R14 is lost, and R15 where that is
+/// an index.
+void Emitter::Generator::note_x87() {
+  if (planned_->clears_x87_pointers) {
+    mov(dword[at(state_.x87.last)], X87Notes::kCleared);
+    mov(dword[at(state_.x87.last_with_operand)], X87Notes::kCleared);
+  }
+  if (!planned_->sets_x87_pointers) return;
+  mov(dword[at(state_.x87.last)], interpret_id());
+  if (planned_->action != Action::kMemory) return;
+  mov(dword[at(state_.x87.last_with_operand)], interpret_id());
+  effective_address(planned_->instruction->disp);
+  mov(qword[at(state_.x87.operand)], r14);
 }
 
 void Emitter::Generator::push_operand() {
@@ -170,44 +187,6 @@ void Emitter::Generator::read_tsc() {
   mov(rdx, rax);
   shr(rdx, kHalf);
   mov(eax, eax);
-}
-
-/// The host's own instruction, on host addresses, if all elements lie in one page each of source and destination.
-void Emitter::Generator::string() {
-  const Instruction& i = *planned_->instruction;
-  if (needs_flags()) return interpret();
-  const bool moves = planned_->moves_string();
-  test(dword[at(cpu_.rflags)], static_cast<std::uint32_t>(x86::rflags::kDf));
-  interpret_if(kNotEqual);
-  if (i.repeat == Repeat::kRep) {
-    cmp(rcx, static_cast<std::uint32_t>(x86::kPageSize / i.operand_size));
-    interpret_if(kAbove);
-  }
-  if (moves) {
-    find_elements(rsi, TlbAccess::kRead);
-    mov(qword[at(state_.target)], r15);
-  }
-  find_elements(rdi, TlbAccess::kWrite);
-  if (moves) {
-    mov(r14, qword[at(state_.target)]);
-    add(rsi, r14);
-  }
-  add(rdi, r15);
-  raw(planned_->code());
-  if (moves) sub(rsi, r14);
-  sub(rdi, r15);
-}
-
-/// R15 becomes what makes the host's address of ADDRESS, from which all elements lie in one page.
-void Emitter::Generator::find_elements(const Xbyak::Reg64& address, TlbAccess access) {
-  const Instruction& i = *planned_->instruction;
-  const TlbEntry& first = entries();
-  mov(r14, address);
-  find_entry(reinterpret_cast<std::size_t>(&tlb_tag(first, access)));
-  if (i.repeat == Repeat::kRep) lea(r14, ptr[r14 + rcx * i.operand_size]);
-  cmp(r14, static_cast<std::uint32_t>(x86::kPageSize - (i.repeat == Repeat::kRep ? 0 : i.operand_size)));
-  interpret_if(kAbove);
-  mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&first.addend)]);
 }
 
 }  // namespace doppel::accel::soft

@@ -122,7 +122,7 @@ Emitter::Generator::Temporaries Emitter::Generator::held_behind(const Temporarie
     case Action::kJumpIf: held.guest_r14 &= branch_target() > planned_->rip; return held;
     case Action::kMemory:
       if (!is_simple_member()) return {};
-      return {.guest_r14 = used.r14 || (before.guest_r14 && !leads && !used.r15),
+      return {.guest_r14 = !planned_->sets_x87_pointers && (used.r14 || (before.guest_r14 && !leads && !used.r15)),
               .guest_r15 = used.r15,
               .group = used.r15 ? kNoGroup : planned_->member.group};
     case Action::kPush:
@@ -188,10 +188,25 @@ Xbyak::Reg64 Emitter::Generator::take_temporary(Xbyak::RegExp& place) {
   return r15;
 }
 
+/// Of the instruction, but for what a branch looks up beside the jump cache. R15 is lost.
+void Emitter::Generator::count_lookup() {
+  const ExitSite site = exit_site(*planned_, plan_->kind);
+  if (site != ExitSite::kBranch) count(state_.counts.lookups.at(static_cast<std::size_t>(site)));
+}
+
+/// Without flags. R15 is lost.
+void Emitter::Generator::count(const std::uint64_t& counter) {
+  if (!counts_) return;
+  mov(r15, qword[at(counter)]);
+  lea(r15, ptr[r15 + 1]);
+  mov(qword[at(counter)], r15);
+}
+
 /// Checks the SIZE bytes at the linear address R14, which becomes the offset in the page. R15 becomes the entry's
 /// RESULT. Returns where that stays until the block has been left; null: nowhere.
 const std::uint64_t* Emitter::Generator::look_up(TlbAccess access, unsigned size, TlbResult result) {
   const std::uint32_t limit = kPageSize - size;
+  count_lookup();
   if (planned_->has_site && !needs_flags())
     if (const auto number = sites_->take(result)) return &look_up_site(*number, access, limit).result;
   const auto tag_address = reinterpret_cast<std::size_t>(&tlb_tag(entries(), access));
@@ -205,6 +220,7 @@ const std::uint64_t* Emitter::Generator::look_up(TlbAccess access, unsigned size
 
 const TlbSite& Emitter::Generator::look_up_site(std::uint32_t number, TlbAccess access, std::uint32_t limit) {
   const TlbSite& site = sites_->site(number);
+  count(state_.counts.site_lookups);
   if (translation_->sites.empty()) add(dword[at(sites_->miss(number).asked)], 1);
   sub(r14, qword[at(site.tag)]);
   cmp(r14, limit);

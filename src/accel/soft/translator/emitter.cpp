@@ -34,6 +34,7 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache
   translation.falls_through = falls_through_;
   translation.end = position();
   translation.links.shrink_to_fit();
+  translation.leaders.shrink_to_fit();
   cursors.hot = getSize();
   setSize(cursors.cold);
   late_entry();
@@ -89,15 +90,20 @@ void Emitter::Generator::instruction(std::size_t number) {
   const Temporaries held = held_;
   body();
   held_ = held_behind(held);
-  translation_->instructions.push_back({.begin = begin,
-                                        .offset = static_cast<std::int16_t>(planned_->rip - translation_->key.linear),
-                                        .part = static_cast<std::uint8_t>(part_),
-                                        .number = static_cast<std::uint8_t>(number - part_begin_),
-                                        .action = planned_->action,
-                                        .writes_memory = planned_->writes_memory,
-                                        .flags_home = planned_->flags_home,
-                                        .may_resume_behind = held_.nothing() && !planned_->member.leads,
-                                        .member = planned_->member});
+  translation_->instructions.push_back(
+      Translation::Instruction{.begin = begin,
+                               .offset = static_cast<std::int16_t>(planned_->rip - translation_->key.linear),
+                               .number = static_cast<std::uint8_t>(number - part_begin_),
+                               .writes_memory = planned_->writes_memory,
+                               .flags_home = planned_->flags_home,
+                               .may_resume_behind = held_.nothing() && !planned_->member.leads,
+                               .leads = planned_->member.leads,
+                               .action = planned_->action,
+                               .site = exit_site(*planned_, plan_->kind),
+                               .mnemonic = static_cast<std::uint16_t>(planned_->zydis.mnemonic)});
+  translation_->instructions.back().part = part_ & 7U;
+  if (planned_->member.leads)
+    translation_->leaders.push_back({.instruction = static_cast<std::uint8_t>(number), .member = planned_->member});
   if (number + 1 - part_begin_ < plan_->parts[part_]->size) return;
   ++part_;
   part_begin_ = number + 1;
@@ -129,6 +135,7 @@ void Emitter::Generator::body() {
     case Action::kPop: return pop_register();
     case Action::kLeave: return leave();
     case Action::kString: return string();
+    case Action::kGather: return gather();
     case Action::kReadTsc: return read_tsc();
     case Action::kJump: return jump();
     case Action::kJumpIf: return jump_if();
@@ -213,8 +220,8 @@ void Emitter::Generator::restore_flags() {
 // --- Emitter ---
 
 Emitter::Emitter(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state,
-                 const GateCode& gate)
-    : generator_(std::make_unique<Generator>(writable, capacity, cpu, state, gate)) {}
+                 const GateCode& gate, bool counts)
+    : generator_(std::make_unique<Generator>(writable, capacity, cpu, state, gate, counts)) {}
 Emitter::~Emitter() = default;
 
 void Emitter::emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,

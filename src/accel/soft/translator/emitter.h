@@ -17,8 +17,10 @@ namespace doppel::accel::soft {
 
 class Emitter {
  public:
-  /// WRITABLE is the code memory of CAPACITY bytes. All of CPU and STATE lies below 2 GiB.
-  Emitter(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate);
+  /// WRITABLE is the code memory of CAPACITY bytes. All of CPU and STATE lies below 2 GiB. Code counts its lookups in
+  /// STATE if COUNTS.
+  Emitter(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate,
+          bool counts);
   ~Emitter();
   Emitter(const Emitter&) = delete;
   Emitter& operator=(const Emitter&) = delete;

@@ -95,6 +95,7 @@ class GateGenerator : public Xbyak::CodeGenerator {
     const auto of_entry = [&](const auto& member) { return Xbyak::RegExp(rcx) + at(member); };
     Xbyak::Label fails;
     Xbyak::Label listed;
+    add(qword[at(state_.counts.site_misses)], 1);
     add(r14, qword[of_site(site.tag)]);
     mov(qword[at(state_.rcx)], rcx);
     sub(dword[of_miss(miss.budget)], 1);

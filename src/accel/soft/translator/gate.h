@@ -12,6 +12,7 @@
 
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/translator/plan.h"
+#include "accel/soft/translator/statistics.h"
 #include "accel/soft/translator/tlb_lookup.h"
 
 namespace doppel::accel::soft {
@@ -26,6 +27,26 @@ enum class ExitKind : std::uint32_t {
 
 inline constexpr unsigned kExitKinds = 4;
 
+/// Where gathers and scatters have what they work on, for the course of one instruction.
+struct GatherSpace {
+  alignas(64) std::array<std::byte, 64> index{};
+  alignas(64) std::array<std::byte, 64> data{};
+  std::array<std::uint64_t, 16> place{};  // of each element, on the host
+  std::uint64_t base = 0;
+  std::uint64_t rax = 0;
+  std::uint64_t rdx = 0;
+};
+
+/// What translated code notes of x87's last instructions, as exits' ids: their pointers (SDM 1 8.1.8) are the host's
+/// own in the host's registers, and AMD's processors show those in some states alone.
+struct X87Notes {
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
+  static constexpr std::uint32_t kCleared = kNone - 1;  // by FNINIT
+  std::uint32_t last = kNone;
+  std::uint32_t last_with_operand = kNone;
+  std::uint64_t operand = 0;  // its address in the segment
+};
+
 /// Translated code finds it at an absolute 32-bit address (low_memory.h).
 struct GateState {
   std::uint64_t exit_id = 0;
@@ -33,6 +54,7 @@ struct GateState {
   std::uint16_t flags = 0;  // as LAHF and SETO leave them in AX; inside, where they are saved
   ExtendedRegisters registers;
   std::uint32_t host_mxcsr = 0;
+  X87Notes x87;
   std::uint16_t flags_before_fault = 0;  // what FLAGS were, behind kFault
   std::uint64_t host_rsp = 0;
   std::uint64_t entry = 0;
@@ -42,6 +64,8 @@ struct GateState {
   std::uint64_t slot = 0;
   std::uint64_t offset = 0;                   // in the page, while a site is filled
   std::array<std::uint64_t, 2> host_stack{};  // for PUSHF
+  GatherSpace gather;
+  LookupCounts counts;
   // Used in the course of one block: what makes host addresses of linear ones, by group of accesses.
   std::array<std::uint64_t, kMostGroups> addend{};
   // Masks for PEXT, which works without flags.

@@ -1,5 +1,6 @@
 // The emitter's insides: one block's code, instruction by instruction. Its members are defined by subject: emitter.cpp
-// (blocks and ways out), emit_instructions.cpp, emit_branches.cpp, emit_memory.cpp.
+// (blocks and ways out), emit_instructions.cpp, emit_strings.cpp, emit_gathers.cpp, emit_branches.cpp,
+// emit_memory.cpp.
 #pragma once
 
 #include <xbyak/xbyak.h>
@@ -21,8 +22,9 @@ inline constexpr unsigned kR15 = 15;
 
 class Emitter::Generator : public Xbyak::CodeGenerator {
  public:
-  Generator(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate)
-      : CodeGenerator(capacity, writable), cpu_(cpu), state_(state), gate_(gate) {}
+  Generator(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate,
+            bool counts)
+      : CodeGenerator(capacity, writable), cpu_(cpu), state_(state), gate_(gate), counts_(counts) {}
 
   void emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,
             Translation& translation);
@@ -86,6 +88,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void interpret();
   void verbatim();
   void memory();
+  void note_x87();
   void push_operand();
   void push_memory();
   void push_flags();
@@ -94,9 +97,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg);
   void pop_register();
   void leave();
-  void string();
   void read_tsc();
-  void find_elements(const Xbyak::Reg64& address, TlbAccess access);
   void jump();
   void jump_if();
   void jump_counter();
@@ -105,12 +106,30 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void jump_indirect();
   void call_indirect();
 
-  // Their parts.
+  // String instructions, which consist of these.
+  void string();
+  void cut_string_registers();
+  void leave_if_no_elements(Xbyak::Label& done);
+  void find_elements(const Xbyak::Reg64& address, TlbAccess access);
+  void subtract(const Xbyak::Reg64& reg, const Xbyak::Reg64& value);
+  void go_on_with_elements(const Xbyak::Label& again, Xbyak::Label& done);
+
+  // Gathers and scatters, likewise.
+  void gather();
+  void load_active_elements();
+  void find_element();
+  void scatter_found();
+  void put_gathered();
+  void restore_borrowed();
+
+  // The parts of several.
   void poll_if_backward(std::uint64_t target);
   void poll();
   [[nodiscard]] bool is_far(std::uint64_t target) const;
   void effective_address(std::int64_t disp);
   void add_segment_base();
+  void count_lookup();
+  void count(const std::uint64_t& counter);
   const std::uint64_t* look_up(TlbAccess access, unsigned size, TlbResult result);
   const TlbSite& look_up_site(std::uint32_t number, TlbAccess access, std::uint32_t limit);
   void look_up_dead_flags(std::size_t tag, std::uint32_t limit, std::size_t result);
@@ -175,6 +194,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   const Cpu& cpu_;
   const GateState& state_;
   const GateCode& gate_;
+  const bool counts_;  // lookups
 
   // The block at work.
   const BlockPlan* plan_ = nullptr;

@@ -16,12 +16,13 @@ struct LegacyField {
   std::size_t size = 0;
 };
 constexpr std::array kLegacyFields = {
-    LegacyField{"fcw", FpuState::kFcw, 2},        LegacyField{"fsw", FpuState::kFsw, 2},
-    LegacyField{"ftw", FpuState::kFtw, 1},        LegacyField{"st0", FpuState::kSt0, 10},
-    LegacyField{"st1", FpuState::kSt0 + 16, 10},  LegacyField{"st2", FpuState::kSt0 + 32, 10},
-    LegacyField{"st3", FpuState::kSt0 + 48, 10},  LegacyField{"st4", FpuState::kSt0 + 64, 10},
-    LegacyField{"st5", FpuState::kSt0 + 80, 10},  LegacyField{"st6", FpuState::kSt0 + 96, 10},
-    LegacyField{"st7", FpuState::kSt0 + 112, 10},
+    LegacyField{"fcw", FpuState::kFcw, 2},       LegacyField{"fsw", FpuState::kFsw, 2},
+    LegacyField{"fop", FpuState::kFop, 2},       LegacyField{"fip", FpuState::kFip, 8},
+    LegacyField{"fdp", FpuState::kFdp, 8},       LegacyField{"ftw", FpuState::kFtw, 1},
+    LegacyField{"st0", FpuState::kSt0, 10},      LegacyField{"st1", FpuState::kSt0 + 16, 10},
+    LegacyField{"st2", FpuState::kSt0 + 32, 10}, LegacyField{"st3", FpuState::kSt0 + 48, 10},
+    LegacyField{"st4", FpuState::kSt0 + 64, 10}, LegacyField{"st5", FpuState::kSt0 + 80, 10},
+    LegacyField{"st6", FpuState::kSt0 + 96, 10}, LegacyField{"st7", FpuState::kSt0 + 112, 10},
 };
 
 constexpr std::array<std::string_view, x86::kGprCount> kGprNames = {

@@ -33,7 +33,6 @@ struct Ignored {
   bool x87 = false;  // an MMX instruction that faults may have made x87's registers MMX's already
 };
 
-/// Not compared are x87's instruction and operand pointers.
 [[nodiscard]] bool same(const GuestRegisters& a, const GuestRegisters& b, const Ignored& ignored);
 
 /// Memory that is about to be written, and what stood there.

@@ -64,7 +64,7 @@ void Translator::plan(const Block& block, bool alone, bool shared) {
     const bool apart = alone || options_.one_instruction || !may_chain_to(linear);
     return apart ? nullptr : cache_.nearby(linear);
   };
-  plan_blocks(cache_.decoder(), block, *kind_, cpu_.rip, find, shared, plan_);
+  plan_blocks(cache_, block, *kind_, cpu_.rip, find, shared, plan_);
   // Others may have had their turn while blocks were looked for.
   const auto is_current = [](const Block* part) { return part->is_current(); };
   if (plan_.parts.size() > 1 && !std::ranges::all_of(plan_.parts, is_current)) plan(block, true, shared);
@@ -107,10 +107,6 @@ Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) 
   for (const Block* part : plan.parts) statistics_.guest_bytes += part->bytes;
   statistics_.code_bytes += cursors.hot - before.hot;
   statistics_.cold_bytes += cursors.cold - before.cold;
-  for (std::size_t i = 0; i < plan.instructions.size(); ++i) {
-    translation.instructions[i].site = exit_site(plan.instructions[i], plan.kind);
-    translation.instructions[i].mnemonic = plan.instructions[i].zydis.mnemonic;
-  }
   tell_observers(plan, translation, before.cold);
   if (verifier_ != nullptr) verifier_->learn(translation, plan);
   return &translation;

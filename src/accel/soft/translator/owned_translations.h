@@ -25,6 +25,7 @@ class Translator::Owned final : public BlockTranslations {
       translator_.discard(user);
     }
   }
+  [[nodiscard]] bool empty() const override { return list.empty() && users.empty(); }
   void clear() {
     for (const Placed& placed : std::exchange(list, {})) translator_.discard(*placed.translation);
   }

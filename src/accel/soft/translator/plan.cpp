@@ -5,8 +5,10 @@
 #include <bitset>
 #include <ranges>
 
+#include "accel/soft/interpreter/gather.h"
 #include "accel/soft/interpreter/native_stub.h"
 #include "accel/soft/interpreter/operation.h"
+#include "accel/soft/interpreter/stub_execution.h"
 #include "accel/soft/translator/long_code.h"
 #include "x86/page_table.h"
 #include "x86/registers.h"
@@ -68,10 +70,6 @@ bool is_hint(const ZydisDecodedInstruction& zydis) {
   }
 }
 
-bool is_one_of(ZydisMnemonic mnemonic, std::initializer_list<ZydisMnemonic> set) {
-  return std::ranges::find(set, mnemonic) != set.end();
-}
-
 bool has(const ZydisDecodedInstruction& zydis, ZydisInstructionAttributes attribute) {
   return (zydis.attributes & attribute) != 0;
 }
@@ -83,9 +81,10 @@ bool is_ambiguous(const ZydisDecodedInstruction& zydis) {
                              [](const auto& prefix) { return prefix.value == 0xf2 || prefix.value == 0xf3; });
 }
 
-/// Shifts and rotates by nothing leave flags alone.
+/// Shifts and rotates by nothing leave flags alone, as do comparisons of no elements.
 bool may_leave_flags(const PlannedInstruction& planned, std::span<const ZydisDecodedOperand> operands) {
   const ZydisInstructionCategory category = planned.zydis.meta.category;
+  if (planned.action == Action::kString) return planned.instruction->repeat != Repeat::kNone;
   if (category != ZYDIS_CATEGORY_SHIFT && category != ZYDIS_CATEGORY_ROTATE) return false;
   const auto& count = operands[planned.zydis.operand_count_visible - 1U];
   const unsigned mask = planned.instruction->operand_size == 8 ? 63 : 31;
@@ -120,6 +119,7 @@ class Planner {
   Action choose_branch();
   Action choose_stack();
   Action choose_string();
+  Action choose_gather();
   bool take_operands();
   bool take_register(const ZydisDecodedOperand& operand);
   void find_registers();
@@ -168,6 +168,7 @@ Action Planner::choose() {
     return zydis.operand_width == 8 * kind_.word() ? Action::kLeave : Action::kInterpret;
   if (is_hint(zydis)) return Action::kNothing;
   if (zydis.meta.category == ZYDIS_CATEGORY_STRINGOP) return choose_string();
+  if (is_gather(zydis.mnemonic)) return choose_gather();
   if (zydis.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
     out_.written_gprs |= 1U << x86::kRax | 1U << x86::kRdx;
     return Action::kReadTsc;
@@ -185,6 +186,8 @@ Action Planner::choose() {
   if (!take_operands()) return Action::kInterpret;
   find_registers();
   find_adjustment();
+  out_.sets_x87_pointers = is_extension(zydis) && is_x87(zydis) && instruction_.stub->sets_pointers;
+  out_.clears_x87_pointers = zydis.mnemonic == ZYDIS_MNEMONIC_FNINIT;
   if (zydis.mnemonic == ZYDIS_MNEMONIC_LEA)
     return instruction_.base == kRipRegister || !has_address_register() ? Action::kAddress : Action::kVerbatim;
   if (!instruction_.has_memory) return Action::kVerbatim;
@@ -244,21 +247,32 @@ Action Planner::choose_stack() {
   return push ? Action::kPush : Action::kPop;
 }
 
-/// In 64-bit code, where addresses are whole registers.
+/// Where addresses are of the mode's own size, and segments flat.
 Action Planner::choose_string() {
-  const bool moves = is_one_of(
-      out_.zydis.mnemonic, {ZYDIS_MNEMONIC_MOVSB, ZYDIS_MNEMONIC_MOVSW, ZYDIS_MNEMONIC_MOVSD, ZYDIS_MNEMONIC_MOVSQ});
-  const bool stores = is_one_of(
-      out_.zydis.mnemonic, {ZYDIS_MNEMONIC_STOSB, ZYDIS_MNEMONIC_STOSW, ZYDIS_MNEMONIC_STOSD, ZYDIS_MNEMONIC_STOSQ});
-  if (!moves && !stores) return Action::kInterpret;
-  const bool plain = instruction_.address_size == 8 && instruction_.segment != x86::kFs &&
-                     instruction_.segment != x86::kGs && instruction_.repeat != Repeat::kRepne;
-  if (!kind_.is_long || !plain) return Action::kInterpret;
-  const auto write = [&](x86::Gpr reg) { out_.written_gprs |= static_cast<std::uint16_t>(1U << reg); };
-  write(x86::kRdi);
-  if (moves) write(x86::kRsi);
-  if (instruction_.repeat == Repeat::kRep) write(x86::kRcx);
+  const auto use = string_use(out_.zydis.mnemonic);
+  if (!use || instruction_.address_size != kind_.word()) return Action::kInterpret;
+  const x86::SegmentName segment = instruction_.segment;
+  const bool flat = segment != x86::kFs && segment != x86::kGs && (kind_.is_long || segment != x86::kCs);
+  if (!flat || (instruction_.repeat == Repeat::kRepne && !use->compares())) return Action::kInterpret;
+  const auto write = [&](bool does, x86::Gpr reg) {
+    if (does) out_.written_gprs |= static_cast<std::uint16_t>(1U << reg);
+  };
+  write(use->source, x86::kRsi);
+  write(use->destination, x86::kRdi);
+  write(!use->destination, x86::kRax);
+  write(instruction_.repeat != Repeat::kNone, x86::kRcx);
+  out_.string = *use;
   return Action::kString;
+}
+
+/// Registers are moved by the host's instructions, of which processors with AVX512BW have those for any length.
+Action Planner::choose_gather() {
+  const GatherOperands operands = gather_operands(instruction_);
+  if (host_vectors() < (operands.vex ? HostVectors::kAvx : HostVectors::kAvx512bw)) return Action::kInterpret;
+  vector_ = true;
+  find_registers();
+  out_.writes_memory = operands.scatter;
+  return Action::kGather;
 }
 
 bool Planner::take_operands() {
@@ -349,6 +363,32 @@ void Planner::find_flags() {
 
 }  // namespace
 
+std::optional<StringUse> string_use(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ: return StringUse{.source = true, .destination = true, .writes = true};
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ: return StringUse{.destination = true, .writes = true};
+    case ZYDIS_MNEMONIC_LODSB:
+    case ZYDIS_MNEMONIC_LODSW:
+    case ZYDIS_MNEMONIC_LODSD:
+    case ZYDIS_MNEMONIC_LODSQ: return StringUse{.source = true};
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSD:
+    case ZYDIS_MNEMONIC_CMPSQ: return StringUse{.source = true, .destination = true};
+    case ZYDIS_MNEMONIC_SCASB:
+    case ZYDIS_MNEMONIC_SCASW:
+    case ZYDIS_MNEMONIC_SCASD:
+    case ZYDIS_MNEMONIC_SCASQ: return StringUse{.destination = true};
+    default: return std::nullopt;
+  }
+}
+
 std::optional<StackAccess> stack_access(Action action, const CodeKind& kind) {
   const auto below = static_cast<std::int8_t>(-kind.word());
   switch (action) {
@@ -367,9 +407,11 @@ namespace {
 /// Puts a plan together, block by block.
 class BlockPlanner {
  public:
-  BlockPlanner(const Decoder& decoder, const CodeKind& kind, BlockPlan& plan) : decoder_(decoder), plan_(plan) {
+  BlockPlanner(CodeCache& cache, const CodeKind& kind, BlockPlan& plan) : cache_(cache), plan_(plan) {
     plan_.kind = kind;
     plan_.parts.clear();
+    plan_.decoded.clear();
+    plan_.decoded.reserve(kMostInstructions);
     plan_.instructions.clear();
     plan_.registers = {};
   }
@@ -386,7 +428,7 @@ class BlockPlanner {
   void plan_instruction(PlannedInstruction& planned);
   void find_flags_homes();
 
-  const Decoder& decoder_;
+  CodeCache& cache_;
   BlockPlan& plan_;
   std::vector<std::uint64_t> begins_;  // linear addresses of the parts
 };
@@ -395,10 +437,10 @@ void BlockPlanner::add(const Block& block, std::uint64_t linear) {
   plan_.parts.push_back(&block);
   begins_.push_back(linear);
   std::size_t at = 0;
-  for (const Instruction& instruction : block.instructions) {
+  for (const Instruction& instruction : cache_.instructions_of(block)) {
     PlannedInstruction& planned = plan_.instructions.emplace_back();
-    planned.instruction = &instruction;
-    planned.bytes = std::span(block.image).subspan(at, instruction.length);
+    planned.instruction = &plan_.decoded.emplace_back(instruction);
+    planned.bytes = block.code().subspan(at, instruction.length);
     planned.rip = linear + at;
     at += instruction.length;
     plan_instruction(planned);
@@ -411,12 +453,12 @@ void BlockPlanner::plan_instruction(PlannedInstruction& planned) {
   Planner planner(plan_.kind, *planned.instruction, planned);
   const CodeKind& kind = plan_.kind;
   std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
-  if (!decoder_.accepts(planned.bytes, kind.mode(), *planned.instruction, planned.zydis, operands)) return;
+  if (!cache_.decoder().accepts(planned.bytes, kind.mode(), *planned.instruction, planned.zydis, operands)) return;
   const auto all = std::span(operands).first(planned.zydis.operand_count);
   planner.plan(all);
   if (kind.is_long || (planned.action != Action::kVerbatim && planned.action != Action::kMemory)) return;
   planned.rewritten = as_long_code({.zydis = planned.zydis, .operands = all, .mode = kind.mode()}, planned.bytes);
-  if (!decoder_.accepts(planned.code(), CodeMode::kLong64, *planned.instruction, planned.zydis, operands))
+  if (!cache_.decoder().accepts(planned.code(), CodeMode::kLong64, *planned.instruction, planned.zydis, operands))
     planner.give_up();
 }
 
@@ -452,6 +494,7 @@ bool wants_flags_register(const PlannedInstruction& planned) {
     case Action::kJumpIndirect:
     case Action::kCallIndirect:
     case Action::kString:
+    case Action::kGather:
     case Action::kReadTsc: return true;
     case Action::kMemory:
     case Action::kPush:
@@ -485,9 +528,9 @@ void BlockPlanner::find_flags_homes() {
 
 }  // namespace
 
-void plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear,
+void plan_blocks(CodeCache& cache, const Block& block, const CodeKind& kind, std::uint64_t linear,
                  const FindBlock& find, bool shared, BlockPlan& plan) {
-  BlockPlanner planner(decoder, kind, plan);
+  BlockPlanner planner(cache, kind, plan);
   planner.add(block, linear);
   for (auto next = planner.next(); next && !block.crosses(); next = planner.next()) {
     const Block* const found = find(*next);

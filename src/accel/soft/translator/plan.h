@@ -12,7 +12,6 @@
 
 #include "accel/soft/interpreter/code_cache.h"
 #include "accel/soft/interpreter/cpu.h"
-#include "accel/soft/interpreter/decoder.h"
 #include "accel/soft/interpreter/instruction.h"
 #include "accel/soft/interpreter/stub_emitter.h"
 
@@ -56,7 +55,8 @@ enum class Action : std::uint8_t {
   kPushFlags,
   kPop,
   kLeave,
-  kString,  // MOVS and STOS
+  kString,
+  kGather,  // and scatters
   kReadTsc,
   kJump,
   kJumpIf,
@@ -68,6 +68,16 @@ enum class Action : std::uint8_t {
   kDisableInterrupts,
   kEnableInterrupts,
 };
+
+/// What a string instruction does with its elements (SDM 1 7.3.9).
+struct StringUse {
+  bool source = false;       // reads at RSI
+  bool destination = false;  // accesses at RDI
+  bool writes = false;       // there
+  [[nodiscard]] bool compares() const { return destination && !writes; }
+};
+/// None: the mnemonic, of string instructions, is one that accesses ports.
+[[nodiscard]] std::optional<StringUse> string_use(ZydisMnemonic mnemonic);
 
 /// What code is like in ways that change how it is translated.
 struct CodeKind {
@@ -130,8 +140,11 @@ struct PlannedInstruction {
   bool has_site = false;           // its lookup asks a site of its own before the TLB
   std::uint16_t written_gprs = 0;  // by number, bit by bit
   Adjustment adjustment;           // of one of them, the only one
-  bool goes_on = false;            // a branch, and behind it comes what it leads to, or what follows if it is not taken
-  SpilledUse used;                 // as operands, not in an address
+  StringUse string;                // kString's
+  bool sets_x87_pointers = false;  // to itself, and to its operand
+  bool clears_x87_pointers = false;
+  bool goes_on = false;  // a branch, and behind it comes what it leads to, or what follows if it is not taken
+  SpilledUse used;       // as operands, not in an address
   SpilledUse written;
   std::uint64_t flags_read = ~std::uint64_t{0};  // all, unless it is known
   std::uint64_t flags_killed = 0;
@@ -141,8 +154,6 @@ struct PlannedInstruction {
   MachineCode rewritten;                        // BYTES as 64-bit code, if they are none
   ZydisDecodedInstruction zydis{};              // of code()
 
-  /// Of kString: MOVS rather than STOS?
-  [[nodiscard]] bool moves_string() const { return (written_gprs >> x86::kRsi & 1U) != 0; }
   [[nodiscard]] std::uint64_t next_rip() const { return rip + bytes.size(); }
   [[nodiscard]] std::span<const std::uint8_t> code() const { return rewritten.size != 0 ? rewritten.span() : bytes; }
 };
@@ -151,6 +162,7 @@ struct PlannedInstruction {
 struct BlockPlan {
   CodeKind kind;
   std::vector<const Block*> parts;
+  std::vector<Instruction> decoded;  // that INSTRUCTIONS are made of: parts may lose theirs while others are found
   std::vector<PlannedInstruction> instructions;
   ExtendedRegisters registers;  // of all of its instructions
 };
@@ -165,9 +177,10 @@ inline constexpr unsigned kMostLinks = kMostParts + 1;
 
 /// Finds the block at a linear address of the same page; null: there is none to be had.
 using FindBlock = std::function<const Block*(std::uint64_t linear)>;
-/// A plan of BLOCK, of code of KIND, at the linear address LINEAR, and what FIND has to add. Refers to them.
+/// A plan of CACHE's BLOCK, of code of KIND, at the linear address LINEAR, and what FIND has to add. Refers to their
+/// instructions.
 /// SHARED: accesses may share lookups. What is in PLAN is replaced.
-void plan_blocks(const Decoder& decoder, const Block& block, const CodeKind& kind, std::uint64_t linear,
+void plan_blocks(CodeCache& cache, const Block& block, const CodeKind& kind, std::uint64_t linear,
                  const FindBlock& find, bool shared, BlockPlan& plan);
 
 }  // namespace doppel::accel::soft

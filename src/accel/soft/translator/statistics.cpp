@@ -12,8 +12,9 @@ namespace doppel::accel::soft {
 
 namespace {
 
-constexpr auto kLookupSites = std::to_array<ExitSite>(
-    {ExitSite::kStack, ExitSite::kPlain, ExitSite::kGroupLeader, ExitSite::kRipRelative, ExitSite::kSegment});
+constexpr auto kLookupSites =
+    std::to_array<ExitSite>({ExitSite::kStack, ExitSite::kPlain, ExitSite::kGroupLeader, ExitSite::kRipRelative,
+                             ExitSite::kSegment, ExitSite::kString, ExitSite::kGather});
 
 std::string_view name_of(ExitSite site) {
   switch (site) {
@@ -24,6 +25,8 @@ std::string_view name_of(ExitSite site) {
     case ExitSite::kGroupLeader: return "group leader";
     case ExitSite::kRipRelative: return "RIP-relative";
     case ExitSite::kSegment: return "FS or GS";
+    case ExitSite::kString: return "string";
+    case ExitSite::kGather: return "gather";
   }
   return "";
 }
@@ -41,6 +44,22 @@ std::string by_site(const TranslatorStatistics& statistics) {
   std::string text;
   for (const ExitSite site : kLookupSites)
     fmt::format_to(std::back_inserter(text), "{}{} {}", text.empty() ? "" : ", ", name_of(site), statistics.at(site));
+  return text;
+}
+
+/// Of lookups, and what of them left translated code.
+std::string hit_rates(const TranslatorStatistics& statistics) {
+  std::string text;
+  const auto row = [&](std::string_view name, std::uint64_t lookups, std::uint64_t misses) {
+    const std::uint64_t hits = lookups - std::min(misses, lookups);
+    fmt::format_to(std::back_inserter(text), "  {:<20} {:>12}  {:.3f} % hit\n", name, lookups,
+                   100 * ratio(hits, lookups));
+  };
+  const LookupCounts& counts = statistics.counts;
+  for (const ExitSite site : kLookupSites)
+    row(name_of(site), counts.lookups.at(static_cast<std::size_t>(site)), statistics.at(site));
+  row("sites of hot code", counts.site_lookups, counts.site_misses);
+  row("jump cache", counts.lookups.at(static_cast<std::size_t>(ExitSite::kBranch)), statistics.at(ExitSite::kBranch));
   return text;
 }
 
@@ -72,6 +91,8 @@ ExitSite exit_site(const PlannedInstruction& planned, const CodeKind& kind) {
     case Action::kCallIndirect: return ExitSite::kBranch;
     default: break;
   }
+  if (planned.action == Action::kString) return ExitSite::kString;
+  if (planned.action == Action::kGather) return ExitSite::kGather;
   if (planned.member.leads) return ExitSite::kGroupLeader;
   if (stack_access(planned.action, kind)) return ExitSite::kStack;
   if (planned.action != Action::kMemory && planned.action != Action::kPushMemory) return ExitSite::kInterpret;
@@ -100,12 +121,13 @@ std::string describe(const TranslatorStatistics& s) {
   text += "Entries by the run loop, and exits:\n";
   row("entries", s.entries);
   row("to interpret", s.at(ExitSite::kInterpret), "instructions that are not translated, by name below");
-  row("missed lookups", missed_lookups(s), by_site(s) + "; hits are not counted");
+  row("missed lookups", missed_lookups(s), by_site(s));
   row("unknown targets", s.at(ExitSite::kBranch), "of returns and indirect branches");
   row("links", s.link_exits, "jumps taken for the first time");
   row("guards", s.guard_exits, "entered by an address that may lead elsewhere");
   row("polls", s.poll_exits, "interrupts and other requests");
   row("host exceptions", s.fault_exits);
+  if (s.counts_lookups) text += "Lookups in the TLB by translated code, and elsewhere:\n" + hit_rates(s);
   if (s.at(ExitSite::kInterpret) != 0) text += "Interpreted most often:\n" + most_interpreted(s);
   return text;
 }

@@ -22,8 +22,18 @@ enum class ExitSite : std::uint8_t {
   kGroupLeader,
   kRipRelative,
   kSegment,  // FS, GS
+  kString,
+  kGather,  // and scatters
 };
-inline constexpr unsigned kExitSites = 7;
+inline constexpr unsigned kExitSites = 9;
+
+/// What translated code counts itself: lookups in the TLB, by ExitSite, those in the jump cache as kBranch; and of the
+/// former those that ask a site of their own first, and how many of these go on to the TLB.
+struct LookupCounts {
+  std::array<std::uint64_t, kExitSites> lookups{};
+  std::uint64_t site_lookups = 0;
+  std::uint64_t site_misses = 0;
+};
 
 [[nodiscard]] ExitSite exit_site(const PlannedInstruction& planned, const CodeKind& kind);
 
@@ -36,6 +46,8 @@ struct TranslatorStatistics {
   std::uint64_t entries = 0;                               // by the run loop
   std::uint64_t interpreted = 0;                           // exits for one instruction
   std::array<std::uint64_t, kExitSites> interpreted_at{};  // by ExitSite
+  bool counts_lookups = false;
+  LookupCounts counts;
   std::uint64_t link_exits = 0;
   std::uint64_t guard_exits = 0;
   std::uint64_t poll_exits = 0;

@@ -1,6 +1,7 @@
 // A translated block and the places in it that others refer to. Positions are offsets in the code memory.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -34,18 +35,26 @@ struct TranslationKey {
 };
 
 struct Translation {
+  /// There are millions of them, so they are kept small.
   struct Instruction {
     std::uint32_t begin = 0;  // of its code, which ends where the next one's begins
     std::int16_t offset = 0;  // from the translation's own address, bytes
-    std::uint8_t part = 0;
-    std::uint8_t number = 0;  // in the part
+    std::uint8_t number = 0;  // in its part
+    std::uint8_t part : 3 = 0;
+    bool writes_memory : 1 = false;
+    FlagsHome flags_home : 1 = FlagsHome::kRegister;  // where it may fault
+    bool may_resume_behind : 1 = true;  // what follows needs nothing that translated code had in its temporaries
+    bool leads : 1 = false;             // a group: there is a Leader of it
     Action action = Action::kInterpret;
-    bool writes_memory = false;
-    FlagsHome flags_home = FlagsHome::kRegister;  // where it may fault
-    bool may_resume_behind = true;  // what follows needs nothing that translated code had in its temporaries
-    GroupMember member;
     ExitSite site = ExitSite::kInterpret;
     std::uint16_t mnemonic = 0;  // ZydisMnemonic
+  };
+  static_assert(sizeof(Instruction) == 12 && kMostParts <= 8);
+
+  /// Looks up what a group of accesses needs.
+  struct Leader {
+    std::uint8_t instruction = 0;
+    GroupMember member;
   };
 
   /// A lookup with a site of its own.
@@ -72,19 +81,26 @@ struct Translation {
   std::uint32_t end_of_last = 0;  // instruction
   std::uint32_t end = 0;
   std::vector<Instruction> instructions;
+  std::vector<Leader> leaders;
   std::vector<Link> links;
   std::vector<Site> sites;
   bool falls_through = true;  // behind the last instruction
 
   [[nodiscard]] const Block& block() const { return *parts.front(); }
-  [[nodiscard]] const soft::Instruction& instruction(std::size_t n) const {
-    return parts[instructions[n].part]->instructions[instructions[n].number];
+  /// By CACHE, where the blocks are.
+  [[nodiscard]] const soft::Instruction& instruction(CodeCache& cache, std::size_t n) const {
+    return cache.instructions_of(*parts[instructions[n].part])[instructions[n].number];
   }
   [[nodiscard]] std::span<const std::uint8_t> guest_code(std::size_t n) const {
-    const Block& part = *parts[instructions[n].part];
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < instructions[n].number; ++i) at += part.instructions[i].length;
-    return std::span(part.image).subspan(at, instruction(n).length);
+    const Instruction& first = instructions[n - instructions[n].number];  // of its part
+    const auto begin = static_cast<std::size_t>(instructions[n].offset - first.offset);
+    const bool is_last = n + 1 == instructions.size() || instructions[n + 1].part != first.part;
+    const auto code = parts[first.part]->code().subspan(begin);
+    return is_last ? code : code.first(static_cast<std::size_t>(instructions[n + 1].offset - instructions[n].offset));
+  }
+  /// Of instruction N, which leads a group.
+  [[nodiscard]] const GroupMember& group_led_by(std::size_t n) const {
+    return std::ranges::find(leaders, n, &Leader::instruction)->member;
   }
   [[nodiscard]] std::uint64_t rip(std::size_t n) const {
     return key.linear + static_cast<std::uint64_t>(std::int64_t{instructions[n].offset});

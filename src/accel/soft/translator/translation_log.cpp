@@ -26,6 +26,7 @@ std::string_view name_of(Action action) {
     case Action::kPop: return "pop";
     case Action::kLeave: return "leave";
     case Action::kString: return "string";
+    case Action::kGather: return "gather";
     case Action::kReadTsc: return "read tsc";
     case Action::kJump: return "jump";
     case Action::kJumpIf: return "jump_if";

@@ -17,7 +17,8 @@ struct TranslationOptions {
   std::function<bool(std::uint64_t linear)> may_chain_to{};
   /// So many times each translation runs in lockstep with the interpreter, before it runs by itself. 0: never.
   std::uint64_t verify = 0;
-  bool all_hot = false;  // code has what else is for hot code alone, for tests
+  bool count_lookups = false;  // in translated code, too, for which it is longer
+  bool all_hot = false;        // code has what else is for hot code alone, for tests
   static constexpr std::uint64_t kAlways = ~std::uint64_t{0};
 };
 

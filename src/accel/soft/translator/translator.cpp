@@ -101,19 +101,28 @@ Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& opt
   install_host_fault_handlers();
   state_->tlb_index_mask = std::uint64_t{Tlb::kEntries - 1} << 12U;
   gate_size_ = align_up(generate_gate(memory_.writable(), cpu_, *state_, gate_), std::size_t{64});
-  emitter_ = std::make_unique<Emitter>(memory_.writable(), memory_.capacity(), cpu_, *state_, gate_);
+  emitter_ =
+      std::make_unique<Emitter>(memory_.writable(), memory_.capacity(), cpu_, *state_, gate_, options_.count_lookups);
   generated_.begin = reinterpret_cast<std::uintptr_t>(memory_.executable());
   generated_.end = generated_.begin + memory_.capacity();
   generated_.resume = address_of(static_cast<std::uint32_t>(
       reinterpret_cast<const std::byte*>(gate_.exit(ExitKind::kFault, FlagsHome::kRegister)) - memory_.writable()));
   if (options_.verify != 0)
-    verifier_ = std::make_unique<Verifier>(cpu_, memory_, gate_, options_.verify, [this](std::uint32_t position) {
-      pass(position);
-      return where_left();
-    });
+    verifier_ =
+        std::make_unique<Verifier>(cpu_, cache_, memory_, gate_, options_.verify, [this](std::uint32_t position) {
+          pass(position);
+          return where_left();
+        });
 }
 
 Translator::~Translator() = default;
+
+Translator::Statistics Translator::statistics() const {
+  Statistics statistics = statistics_;
+  statistics.counts_lookups = options_.count_lookups;
+  statistics.counts = state_->counts;
+  return statistics;
+}
 
 std::uint64_t Translator::address_of(std::uint32_t position) const {
   return reinterpret_cast<std::uint64_t>(memory_.executable()) + position;
@@ -206,14 +215,14 @@ void Translator::enter(std::uint32_t position) {
     const std::size_t number = state.exit_id & low_mask(Translation::kInstructionBits);
     const Translation::Instruction place = translation.instructions[number];
     statistics_.count_interpreted(place.site, place.mnemonic);
-    const Instruction instruction = translation.instruction(number);
+    const Instruction instruction = translation.instruction(cache_, number);
     const bool goes_on = number + 1 < translation.instructions.size() || translation.falls_through;
     const std::uint64_t rip = translation.rip(number);
     const std::uint32_t changes = cpu_.tlb.changes();
     judge_sites(translation);
     // In lockstep the TLB knows the page already, if it is to be known.
-    if (place.member.leads && verifier_ == nullptr) {
-      if (look_up_group(instruction, place, rip)) {
+    if (place.leads && verifier_ == nullptr) {
+      if (look_up_group(instruction, place, translation.group_led_by(number), rip)) {
         if (cpu_.attention.requested() || cpu_.tlb.changes() != changes) return;
         position = place.begin;
         continue;
@@ -253,7 +262,7 @@ void Translator::note_failed_lookup(Translation& translation) {
 /// Has the TLB know the page that a group's first access fails for. False: the access faults, it is not the kind of
 /// memory that can be accessed inline, or the group crosses pages.
 bool Translator::look_up_group(const Instruction& instruction, const Translation::Instruction& place,
-                               std::uint64_t rip) {
+                               const GroupMember& member, std::uint64_t rip) {
   cpu_.instruction_start = cpu_.rip = rip;
   const std::optional<StackAccess> stack = stack_access(place.action, *kind_);
   const bool writes = stack ? stack->writes : place.writes_memory;
@@ -269,10 +278,10 @@ bool Translator::look_up_group(const Instruction& instruction, const Translation
     cpu_.cr2 = cr2;
     return false;
   }
-  const std::uint64_t low = linear + static_cast<std::uint64_t>(std::int64_t{place.member.low});
+  const std::uint64_t low = linear + static_cast<std::uint64_t>(std::int64_t{member.low});
   const TlbEntry& entry = cpu_.tlb.entry(cpu_.mmu_index, low);
-  const std::uint64_t tag = place.member.group_writes ? entry.write_tag : entry.read_tag;
-  return low - tag <= x86::kPageSize - place.member.span;
+  const std::uint64_t tag = member.group_writes ? entry.write_tag : entry.read_tag;
+  return low - tag <= x86::kPageSize - member.span;
 }
 
 /// Into translated code and out of it.
@@ -334,6 +343,7 @@ CodeExit Translator::where_faulted() const {
 void Translator::pass_gate() {
   const bool x87 = state_->registers.x87;
   const X87Pointers pointers = x87 ? X87Pointers::of(cpu_.fpu) : X87Pointers{};
+  state_->x87 = {};
   host_fault_slot.generated = &generated_;
   call_gate();
   host_fault_slot.generated = nullptr;
@@ -348,27 +358,31 @@ void Translator::call_gate() const {
   reinterpret_cast<void (*)()>(generated_.begin)();
 }
 
-/// The host noted which instruction was x87's last by where its own code is; AMD's processors do so for exceptions
-/// alone. The operand's address is the host's, too.
+/// The guest's pointers were BEFORE when translated code was entered; the host's, which FXSAVE has stored since, are of
+/// no use.
 void Translator::find_x87_pointers(const X87Pointers& before) {
-  const X87Pointers host = X87Pointers::of(cpu_.fpu);
-  before.put(cpu_.fpu);
-  // What is as it was may be anything that the guest has loaded.
-  if (host.fip == before.fip || host.fip - generated_.begin >= generated_.end - generated_.begin) return;
-  const Place place = place_of(host.fip);
-  const Instruction& instruction = place.instruction();
-  X87Pointers now{.fop = instruction.stub->fop, .fip = place.rip(), .fdp = before.fdp};
-  cpu_.fpu.fcs = cpu_.segment[x86::kCs].selector;
-  // An instruction without an operand leaves the pointer to that of one before, whose segment was a flat one but for
-  // the odd FS or GS.
-  const bool has_operand = instruction.stub->memory_size != 0;
-  const x86::SegmentName segment = has_operand ? instruction.segment : x86::kDs;
-  const bool changed = has_operand || host.fdp != before.fdp;
-  if (const auto operand = changed ? cpu_.tlb.linear_of(cpu_.mmu_index, host.fdp) : std::nullopt; operand) {
-    now.fdp = *operand - cpu_.view[segment].base;
-    cpu_.fpu.fds = cpu_.segment[segment].selector;
+  const X87Notes& notes = state_->x87;
+  FpuState& fpu = cpu_.fpu;
+  X87Pointers now = before;
+  if (notes.last == X87Notes::kCleared) {
+    now.fop = 0;
+    now.fip = 0;
+    fpu.fcs = 0;
+  } else if (notes.last != X87Notes::kNone) {
+    const Place last = place_of_id(notes.last);
+    now.fop = last.translation->instruction(cache_, last.number).stub->fop;
+    now.fip = last.rip();
+    fpu.fcs = cpu_.segment[x86::kCs].selector;
   }
-  now.put(cpu_.fpu);
+  if (notes.last_with_operand == X87Notes::kCleared) {
+    now.fdp = 0;
+    fpu.fds = 0;
+  } else if (notes.last_with_operand != X87Notes::kNone) {
+    const Place last = place_of_id(notes.last_with_operand);
+    now.fdp = notes.operand;
+    fpu.fds = cpu_.segment[last.translation->instruction(cache_, last.number).segment].selector;
+  }
+  now.put(fpu);
 }
 
 void Translator::interpret(const Instruction& instruction, std::uint64_t rip) {
@@ -384,7 +398,13 @@ void Translator::follow_fault() {
   const bool is_poll = cpu_.attention.requested();
   ++(is_poll ? statistics_.poll_exits : statistics_.fault_exits);
   if (is_poll) return sample(*translations_[exit.in->id]);
-  interpret(Instruction(exit.in->instruction(exit.number)), exit.rip);
+  interpret(Instruction(exit.in->instruction(cache_, exit.number)), exit.rip);
+}
+
+/// What ID is at the exits that name an instruction.
+Translator::Place Translator::place_of_id(std::uint32_t id) const {
+  return {.translation = translations_[id >> Translation::kInstructionBits].get(),
+          .number = id & low_mask(Translation::kInstructionBits)};
 }
 
 /// Whose code is at the host address AT.

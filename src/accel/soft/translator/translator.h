@@ -52,7 +52,7 @@ class Translator final : public TranslatedCode {
   void observe(TranslationObserver& observer);
 
   using Statistics = TranslatorStatistics;
-  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  [[nodiscard]] Statistics statistics() const;
   /// Null: translated code is not verified.
   [[nodiscard]] const Verifier* verifier() const { return verifier_.get(); }
   /// All of it, for tests that spoil some.
@@ -72,7 +72,6 @@ class Translator final : public TranslatedCode {
     const Translation* translation;
     std::size_t number;
     [[nodiscard]] std::uint64_t rip() const { return translation->rip(number); }
-    [[nodiscard]] const Instruction& instruction() const { return translation->instruction(number); }
     [[nodiscard]] bool has_saved_flags() const {
       return translation->instructions[number].flags_home == FlagsHome::kMemory;
     }
@@ -147,9 +146,11 @@ class Translator final : public TranslatedCode {
   [[nodiscard]] CodeExit where_faulted() const;
   void interpret(const Instruction& instruction, std::uint64_t rip);
   void note_failed_lookup(Translation& translation);
-  bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, std::uint64_t rip);
+  bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, const GroupMember& member,
+                     std::uint64_t rip);
   void follow_fault();
   [[nodiscard]] Place place_of(std::uint64_t at) const;
+  [[nodiscard]] Place place_of_id(std::uint32_t id) const;
   [[nodiscard]] std::uint64_t address_of(std::uint32_t position) const;
 
   Cpu& cpu_;

@@ -10,160 +10,13 @@
 #include <random>
 #include <string>
 
-#include "accel/soft/interpreter/test_cpu.h"
+#include "accel/soft/translator/translator_rig.h"
 
 namespace doppel::accel::soft {
 namespace {
 
 using namespace x86;
-
-using Code = std::vector<std::uint8_t>;
-constexpr std::uint64_t kDataPage = 0x100000;  // with pages before and behind it
-constexpr std::uint8_t kHlt = 0xf4;
-
-/// Two processors with memory of their own, one of which translates everything.
-class Pair {
- public:
-  explicit Pair(tiny::Mode mode = tiny::Mode::kLong64,
-                const TranslationOptions& options = {.code_size = std::size_t{1} << 20U, .threshold = 0})
-      : mode_(mode) {
-    if (options.one_instruction) translated_->interpreter.cache().limit_blocks(1);
-    auto created = Translator::create(translated_->cpu, translated_->interpreter.cache(), options);
-    if (!created) return;
-    translator_ = *std::move(created);
-    translated_->interpreter.set_translated_code(translator_.get());
-    for (TestCpu* test : both())
-      for (unsigned vector = 0; vector < 20; ++vector) {
-        tiny::write_gate(test->memory(), mode_, static_cast<std::uint8_t>(vector), tiny::kHandler + vector);
-        test->poke<std::uint8_t>(tiny::kHandler + vector, kHlt);
-      }
-    const auto tables = interpreted_->memory().first(tiny::kMemorySize);
-    pristine_.assign(tables.begin(), tables.end());
-  }
-  ~Pair() { translated_.reset(); }
-
-  [[nodiscard]] bool works() const { return translator_ != nullptr; }
-  [[nodiscard]] std::array<TestCpu*, 2> both() { return {&*interpreted_, &*translated_}; }
-  [[nodiscard]] Cpu& cpu() { return translated_->cpu; }
-  [[nodiscard]] const Translator::Statistics& statistics() const { return translator_->statistics(); }
-
-  bool answers_ports = false;
-  std::array<std::vector<std::uint64_t>, 2> ports;  // what each wrote
-
-  void set_gpr(unsigned n, std::uint64_t value) {
-    for (TestCpu* test : both()) test->cpu.gpr.at(n) = value;
-  }
-  template <class T>
-  void poke(std::uint64_t gpa, T value) {
-    for (TestCpu* test : both()) test->poke(gpa, value);
-  }
-  /// Puts tables, handlers and debug registers in order, which a guest may have spoiled, and what else differs after
-  /// one without end.
-  void restart() {
-    for (TestCpu* test : both()) {
-      std::ranges::copy(pristine_, test->memory().begin());
-      test->start(tiny::kCode);
-      test->cpu.dr7 = dr7::kReset;
-      test->cpu.cr4 |= cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kOsxsave;
-      test->cpu.update_mode();
-    }
-    if (!std::exchange(endless_, false)) return;
-    std::ranges::copy(interpreted_->memory(), translated_->memory().begin());
-  }
-  /// Both run CODE, at RIP, until they halt.
-  void run(const Code& code, std::uint64_t rip = tiny::kCode, std::uint64_t undefined_flags = 0) {
-    std::array<StopReason, 2> reason{};
-    for (unsigned i = 0; i < 2; ++i) {
-      TestCpu& test = *both().at(i);
-      std::memcpy(test.memory().data() + rip, code.data(), code.size());
-      test.cpu.rip = rip;
-      test.cpu.bus.clear();
-      test.cpu.stop = StopReason::kNone;
-      // A guest that spoiled its interrupt handlers may go on for ever, which is nobody's fault.
-      if (i == 0) reason[0] = test.resume(kEnough);
-      endless_ = reason[0] == StopReason::kBudget;
-      if (endless_) return;
-      if (i == 1) reason[1] = test.resume(0);
-      while (answers_ports && reason.at(i) == StopReason::kBus) {
-        BusAccess& access = test.cpu.bus.pending();
-        ports.at(i).push_back(access.value);
-        access.value = 0x20;
-        test.cpu.bus.answered();
-        reason.at(i) = test.resume(0);
-      }
-    }
-    EXPECT_EQ(ports[0], ports[1]);
-    EXPECT_EQ(reason[0], reason[1]);
-    compare(reason[0] == StopReason::kHalt ? ~undefined_flags : 0);
-  }
-
- private:
-  static constexpr unsigned kEnough = 100000;  // instructions
-
-  void compare(std::uint64_t flags) {
-    const Cpu& expected = interpreted_->cpu;
-    const Cpu& actual = translated_->cpu;
-    EXPECT_EQ(expected.rip, actual.rip);
-    const std::uint64_t known = is_long() ? ~std::uint64_t{0} : 0xffff'ffffU;
-    for (unsigned n = 0; n < kGprCount; ++n)
-      EXPECT_EQ(expected.gpr.at(n) & known, actual.gpr.at(n) & known) << "register " << n;
-    const bool faulted = expected.rip > tiny::kHandler && expected.rip <= tiny::kHandler + 20;
-    // Flags that nobody reads are anything where an instruction does not come to its end.
-    if (faulted) {
-      hide_pushed_flags();
-    } else {
-      EXPECT_EQ(expected.rflags & flags, actual.rflags & flags);
-    }
-    for (unsigned n = 0; n < 32; ++n) EXPECT_EQ(expected.fpu.vector.at(n), actual.fpu.vector.at(n)) << "vector " << n;
-    EXPECT_EQ(expected.fpu.mask, actual.fpu.mask);
-    EXPECT_EQ(expected.fpu.mxcsr(), actual.fpu.mxcsr());
-    EXPECT_EQ(x87_of(expected), x87_of(actual));
-    const auto a = interpreted_->memory();
-    const auto b = translated_->memory();
-    if (std::memcmp(a.data(), b.data(), a.size()) != 0) {
-      const auto at = static_cast<std::uint64_t>(std::ranges::mismatch(a, b).in1 - a.begin()) & ~std::uint64_t{7};
-      ADD_FAILURE() << std::hex << "memory at " << at << ": " << interpreted_->peek<std::uint64_t>(at) << " and "
-                    << translated_->peek<std::uint64_t>(at) << ", RSP " << expected.gpr[kRsp];
-    }
-  }
-  /// Control, status and tags, then registers: not what tells of the last instruction, which translated code knows
-  /// after exceptions alone.
-  static std::vector<std::byte> x87_of(const Cpu& cpu) {
-    const auto& legacy = cpu.fpu.legacy;
-    std::vector<std::byte> state(legacy.begin(), legacy.begin() + FpuState::kFop);
-    state.insert(state.end(), legacy.begin() + FpuState::kSt0, legacy.begin() + FpuState::kSt0 + 128);
-    return state;
-  }
-  /// Of the exception's frame, with or without an error code, and of the one that it came upon in a handler.
-  void hide_pushed_flags() {
-    const std::vector<unsigned> words = is_long() ? std::vector{2U, 3U, 7U, 8U} : std::vector{2U, 3U, 5U, 6U, 7U};
-    for (TestCpu* test : both())
-      for (const unsigned number : words) {
-        const std::uint64_t at = test->cpu.gpr[kRsp] + number * (is_long() ? 8 : 4);
-        if (at < TestCpu::kMemorySize - 8)
-          test->poke(at, test->peek<std::uint32_t>(at) & ~static_cast<std::uint32_t>(rflags::kArithmetic));
-      }
-  }
-  [[nodiscard]] bool is_long() const { return mode_ == tiny::Mode::kLong64; }
-
-  const tiny::Mode mode_;
-  LowPointer<TestCpu> interpreted_ = make_low<TestCpu>(mode_);
-  std::vector<std::byte> pristine_;  // what both memories begin with
-  bool endless_ = false;
-  std::unique_ptr<Translator> translator_;
-  LowPointer<TestCpu> translated_ = make_low<TestCpu>(mode_);
-};
-
-/// With the modes whose code is translated.
-class TranslatorTest : public testing::Test {
- protected:
-  explicit TranslatorTest(tiny::Mode mode = tiny::Mode::kLong64, bool all_hot = false)
-      : pair(mode, {.code_size = std::size_t{1} << 20U, .threshold = 0, .all_hot = all_hot}) {}
-  void SetUp() override {
-    if (!pair.works()) GTEST_SKIP() << "skipped: this host cannot translate";
-  }
-  Pair pair;
-};
+using namespace translator_rig;
 
 TEST_F(TranslatorTest, RunsALoop) {
   // mov ecx, 1000; xor eax, eax; add rax, rcx; dec ecx; jnz; hlt
@@ -419,6 +272,52 @@ TEST_F(TranslatorTest, LeavesStringsOverPagesBackwardsAndWithFlagsInUse) {
   pair.run({0xbd, 40,   0,    0,    0,    0x48, 0x89, 0xde, 0x48, 0x8d, 0xbb, 0xf0, 0x0f, 0,    0,    0xb9,
             32,   0,    0,    0,    0x39, 0xd8, 0xf3, 0xa4, 0x83, 0xd0, 0x01, 0xb9, 9,    0,    0,    0,
             0x48, 0x8d, 0xbb, 0x00, 0x01, 0,    0,    0xfd, 0xf3, 0xaa, 0xfc, 0xff, 0xcd, 0x75, 0xd6, kHlt});
+}
+
+// FLD's is the operand, though FMUL is the last instruction, and translated code is left in between.
+TEST_F(TranslatorTest, KeepsThePointersOfX87) {
+  pair.set_gpr(kRbx, kDataPage);
+  pair.set_gpr(kR14, 8);
+  // mov ebp, 40; L: fninit; fld qword [rbx+r14*2+8]; pause; fmul st0, st0; pause; dec ebp; jnz L; hlt
+  pair.run({0xbd, 40,   0,    0,    0,    0xdb, 0xe3, 0x42, 0xdd, 0x44, 0x73, 0x08,
+            0xf3, 0x90, 0xdc, 0xc8, 0xf3, 0x90, 0xff, 0xcd, 0x75, 0xef, kHlt});
+  const FpuState& fpu = pair.cpu().fpu;
+  EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFip), tiny::kCode + 14);
+  EXPECT_EQ(fpu.legacy_field<std::uint16_t>(FpuState::kFop), 0x4c8U);
+  EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFdp), kDataPage + 24);
+  pair.run({0xd9, 0xe8, 0xdb, 0xe3, kHlt});  // fld1; fninit; hlt
+  EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFip), 0U);
+  EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFdp), 0U);
+  pair.run({0xd9, 0xe8, 0xd8, 0x63, 0x04, 0xdb, 0xe2, kHlt});  // fld1; fsub dword [rbx+4]; fnclex; hlt
+  EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFip), tiny::kCode + 2);
+  EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFdp), kDataPage + 4);
+}
+
+TEST(LookupsTest, AreCountedIfAsked) {
+  for (const bool counts : {false, true})
+    for (const bool hot : {false, true}) {
+      Pair pair(tiny::Mode::kLong64,
+                {.code_size = std::size_t{1} << 20U, .threshold = 0, .count_lookups = counts, .all_hot = hot});
+      if (!pair.works()) GTEST_SKIP() << "skipped: this host cannot translate";
+      pair.set_gpr(kRbx, kDataPage);
+      pair.set_gpr(kRsp, tiny::kStackTop);
+      // mov ecx, 100; L: cmp eax, ecx; mov rdx, [rbx+rcx]; adc rdx, [rip+0x1000]; call F; mov rsi, rbx; mov rdi, rsi;
+      // cmpsb; dec ecx; jnz L; hlt; F: ret
+      pair.run({0xb9, 100,  0, 0, 0, 0x39, 0xc8, 0x48, 0x8b, 0x14, 0x0b, 0x48, 0x13, 0x15, 0x00, 0x10, 0,    0,
+                0xe8, 0x0c, 0, 0, 0, 0x48, 0x89, 0xde, 0x48, 0x89, 0xf7, 0xa6, 0xff, 0xc9, 0x75, 0xe3, kHlt, 0xc3});
+      const Translator::Statistics statistics = pair.statistics();
+      const auto lookups = [&](ExitSite site) { return statistics.counts.lookups.at(static_cast<std::size_t>(site)); };
+      const std::uint64_t least = counts ? 98 : 0;  // the first ones miss the translation
+      const std::uint64_t most = counts ? 110 : 0;
+      for (const ExitSite site : {ExitSite::kPlain, ExitSite::kRipRelative, ExitSite::kBranch}) {
+        EXPECT_GE(lookups(site), least) << static_cast<int>(site);
+        EXPECT_LE(lookups(site), most) << static_cast<int>(site);
+      }
+      EXPECT_GE(lookups(ExitSite::kString), 2 * least);
+      EXPECT_LE(lookups(ExitSite::kString), 2 * most);
+      EXPECT_EQ(statistics.counts.site_lookups != 0, counts && hot);
+      EXPECT_EQ(describe(statistics).contains("jump cache"), counts);
+    }
 }
 
 TEST_F(TranslatorTest, ForgetsBlocksInARowWithAnyOfThem) {

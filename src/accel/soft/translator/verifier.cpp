@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "accel/soft/interpreter/gather.h"
 #include "accel/soft/interpreter/paging.h"
 
 namespace doppel::accel::soft {
@@ -59,8 +60,9 @@ class Verifier::Breakpoint {
   std::array<std::byte, kSize> saved_{};
 };
 
-Verifier::Verifier(Cpu& cpu, const CodeMemory& code, const GateCode& gate, std::uint64_t passes, Run run)
-    : cpu_(cpu), code_(code), gate_(gate), passes_(passes), run_(std::move(run)) {}
+Verifier::Verifier(Cpu& cpu, CodeCache& cache, const CodeMemory& code, const GateCode& gate, std::uint64_t passes,
+                   Run run)
+    : cpu_(cpu), cache_(cache), code_(code), gate_(gate), passes_(passes), run_(std::move(run)) {}
 
 void Verifier::learn(const Translation& translation, const BlockPlan& plan) {
   if (known_.size() <= translation.id) known_.resize(translation.id + std::size_t{1});
@@ -71,7 +73,7 @@ void Verifier::learn(const Translation& translation, const BlockPlan& plan) {
   for (const PlannedInstruction& planned : plan.instructions) {
     block.instructions.push_back({.action = planned.action,
                                   .writes_memory = planned.writes_memory,
-                                  .moves = planned.moves_string(),
+                                  .string = planned.string,
                                   .repeatable = planned.zydis.meta.category != ZYDIS_CATEGORY_RDRAND &&
                                                 planned.zydis.meta.category != ZYDIS_CATEGORY_RDSEED,
                                   .memory_size = planned.memory_size,
@@ -156,7 +158,7 @@ Verifier::Rehearsal Verifier::rehearse(const Task& task) {
     const Known& known = task.known.instructions[n];
     cpu_.rip = task.translation.rip(n);
     if (known.action == Action::kInterpret) return {.end = n};
-    cpu_.rip += task.translation.instruction(n).length;
+    cpu_.rip += task.translation.guest_code(n).size();
     const Accesses accesses = accesses_of(task, n);
     const bool goes_on = accesses.known && note(accesses);
     cpu_.rip = task.translation.rip(n);
@@ -187,7 +189,7 @@ void Verifier::replay(const Task& task, std::size_t end) {
 }
 
 void Verifier::execute(const Translation& translation, std::size_t number) {
-  const Instruction& instruction = translation.instruction(number);
+  const Instruction& instruction = translation.instruction(cache_, number);
   cpu_.instruction_start = translation.rip(number);
   cpu_.rip = cpu_.instruction_start + instruction.length;
   instruction.handler(cpu_, instruction);
@@ -196,7 +198,7 @@ void Verifier::execute(const Translation& translation, std::size_t number) {
 /// RIP is behind the instruction.
 Verifier::Accesses Verifier::accesses_of(const Task& task, std::size_t number) const {
   const Known& known = task.known.instructions[number];
-  const Instruction& instruction = task.translation.instruction(number);
+  const Instruction& instruction = task.translation.instruction(cache_, number);
   const CodeKind& kind = task.translation.key.kind;
   const auto operand = [&](std::size_t size, bool writes) {
     const std::uint64_t linear = cpu_.view[instruction.segment].base + cpu_.effective_address(instruction);
@@ -229,12 +231,32 @@ Verifier::Accesses Verifier::accesses_of(const Task& task, std::size_t number) c
       accesses.add(operand(known.memory_size, known.writes_memory));
       return accesses;
     case Action::kString: {
-      const std::uint64_t elements = instruction.repeat == Repeat::kNone ? 1 : cpu_.gpr[x86::kRcx];
-      accesses.known &= elements <= x86::kPageSize / instruction.operand_size && !cpu_.flag(x86::rflags::kDf);
-      if (!accesses.known) return accesses;
-      const std::uint64_t size = elements * instruction.operand_size;
-      accesses.add({.linear = cpu_.gpr[x86::kRdi], .size = size, .kind = AccessKind::kWrite});
-      if (known.moves) accesses.add({.linear = cpu_.gpr[x86::kRsi], .size = size, .kind = AccessKind::kRead});
+      const std::uint64_t mask = kind.address_mask();
+      const std::uint64_t elements = instruction.repeat == Repeat::kNone ? 1 : cpu_.gpr[x86::kRcx] & mask;
+      const bool in_page = elements <= x86::kPageSize / instruction.operand_size && !cpu_.flag(x86::rflags::kDf);
+      // Between two pages translated code may be left; then the instruction is not as it was before.
+      const auto add = [&](x86::Gpr reg, AccessKind access) {
+        const std::uint64_t linear = cpu_.gpr.at(reg) & mask;
+        const std::uint64_t size = elements * instruction.operand_size;
+        accesses.known &= in_page && linear % x86::kPageSize + size <= x86::kPageSize;
+        if (accesses.known) accesses.add({.linear = linear, .size = size, .kind = access});
+      };
+      if (elements == 0) return accesses;
+      if (known.string.destination) add(x86::kRdi, known.string.writes ? AccessKind::kWrite : AccessKind::kRead);
+      if (known.string.source) add(x86::kRsi, AccessKind::kRead);
+      return accesses;
+    }
+    case Action::kGather: {
+      const GatherOperands operands = gather_operands(instruction);
+      const std::uint64_t active = active_elements(cpu_.fpu, operands);
+      for (unsigned n = 0; n < operands.count; ++n) {
+        if ((active >> n & 1U) == 0) continue;
+        const std::uint64_t linear =
+            cpu_.view[instruction.segment].base + element_offset(cpu_, instruction, operands, n);
+        accesses.add({.linear = linear & kind.address_mask(),
+                      .size = operands.element_size,
+                      .kind = operands.scatter ? AccessKind::kWrite : AccessKind::kRead});
+      }
       return accesses;
     }
     case Action::kPushMemory:

@@ -42,7 +42,7 @@ class Verifier {
   /// Runs translated code from a position on until it is left.
   using Run = std::function<CodeExit(std::uint32_t position)>;
   /// All live as long as this. Each translation is compared PASSES times.
-  Verifier(Cpu& cpu, const CodeMemory& code, const GateCode& gate, std::uint64_t passes, Run run);
+  Verifier(Cpu& cpu, CodeCache& cache, const CodeMemory& code, const GateCode& gate, std::uint64_t passes, Run run);
 
   /// TRANSLATION was just made by PLAN.
   void learn(const Translation& translation, const BlockPlan& plan);
@@ -69,7 +69,7 @@ class Verifier {
   struct Known {
     Action action = Action::kInterpret;
     bool writes_memory = false;
-    bool moves = false;             // a string, rather than to store one
+    StringUse string;
     bool repeatable = true;         // with the same result
     std::uint16_t memory_size = 0;  // bytes
     std::uint64_t flags = 0;        // that must be right before it
@@ -87,7 +87,7 @@ class Verifier {
   };
   /// Of one instruction.
   struct Accesses {
-    std::array<GuestAccess, 2> access;
+    std::array<GuestAccess, 16> access;  // as many as a gather makes
     unsigned count = 0;
     bool known = true;
     void add(const GuestAccess& one) { access.at(count++) = one; }
@@ -121,6 +121,7 @@ class Verifier {
   [[nodiscard]] std::string describe_code(const Task& task, std::size_t wrong) const;
 
   Cpu& cpu_;
+  CodeCache& cache_;
   const CodeMemory& code_;
   const GateCode& gate_;
   const std::uint64_t passes_;
