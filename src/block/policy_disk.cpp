@@ -58,6 +58,7 @@ void PolicyDisk::attempt(std::string_view verb, ErrorAction action, std::uint64_
 }
 
 void PolicyDisk::begin_request(const std::shared_ptr<Request>& request) {
+  request->begun = answers_;
   request->begin(disk_, [this, request](Result<> result) { finish(request, std::move(result)); });
 }
 
@@ -66,13 +67,14 @@ void PolicyDisk::finish(const std::shared_ptr<Request>& request, Result<> result
   switch (resolve(request->action, result.error())) {
     case ErrorAction::kIgnore: return request->done({});
     case ErrorAction::kStop: {
-      if (ending_) break;
+      if (ending_ || request->begun < abandoned_) break;
+      if (request->begun < answers_) return begin_request(request);
       const std::string what = request->length == 0
                                    ? std::string(request->verb)
                                    : fmt::format("{} {} bytes at {}", request->verb, request->length, request->offset);
       Error error = std::move(result).error().wrap(what);
       held_.push_back({request, error});
-      return stopped_(error);
+      return stopped_(error, answers_);
     }
     default: break;
   }
@@ -80,10 +82,12 @@ void PolicyDisk::finish(const std::shared_ptr<Request>& request, Result<> result
 }
 
 void PolicyDisk::retry() {
+  ++answers_;
   for (const Held& held : std::exchange(held_, {})) begin_request(held.request);
 }
 
 void PolicyDisk::abandon() {
+  abandoned_ = ++answers_;
   for (Held& held : std::exchange(held_, {})) held.request->done(std::unexpected(std::move(held.error)));
 }
 

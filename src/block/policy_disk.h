@@ -16,8 +16,9 @@ namespace doppel::block {
 /// requests, every member is for the loop's thread. Destroyed as NodeDisk is.
 class PolicyDisk final : public Disk {
  public:
-  /// Told on the loop's thread, no lock held, when a request is held: the error, with what was tried in front.
-  using Stopped = std::function<void(const Error& error)>;
+  /// Told on the loop's thread, no lock held, when a request is held: the error, with what was tried in front, and how
+  /// many answers (retry() and abandon()) the disk had had by then.
+  using Stopped = std::function<void(const Error& error, std::uint64_t answers)>;
 
   PolicyDisk(std::unique_ptr<Disk> disk, ErrorPolicy policy, Stopped stopped);
   ~PolicyDisk() override;
@@ -25,9 +26,10 @@ class PolicyDisk final : public Disk {
   /// Under the policy.
   [[nodiscard]] Disk& underlying() { return disk_; }
   [[nodiscard]] bool holds_requests() const { return !held_.empty(); }
-  /// The machine goes on: what is held is tried again, in the order of failing.
+  /// The machine goes on: what is held is tried again, in the order of failing, and what is under way once more if it
+  /// fails, as it may have begun before the host was mended.
   void retry();
-  /// Nobody waits for an answer any more: what is held has failed.
+  /// Nobody waits for an answer any more: what is held has failed, and nothing that is under way will be held.
   void abandon();
 
   [[nodiscard]] std::uint64_t size() const override { return disk_.size(); }
@@ -50,6 +52,7 @@ class PolicyDisk final : public Disk {
     ErrorAction action = ErrorAction::kReport;
     Begin begin;
     Done done;
+    std::uint64_t begun = 0;  // after so many answers
   };
   struct Held {
     std::shared_ptr<Request> request;
@@ -66,6 +69,8 @@ class PolicyDisk final : public Disk {
   const ErrorPolicy policy_;
   const Stopped stopped_;
   std::vector<Held> held_;
+  std::uint64_t answers_ = 0;
+  std::uint64_t abandoned_ = 0;  // answers_ at the last abandon()
   bool ending_ = false;
 };
 

@@ -13,7 +13,7 @@ struct PolicyDiskTest : testing::Test {
     auto owned = std::make_unique<FakeDisk>(4096);
     FakeDisk& fake = *owned;
     disk = std::make_unique<PolicyDisk>(std::move(owned), policy,
-                                        [this](const Error& error) { stops.push_back(error.describe()); });
+                                        [this](const Error& error, std::uint64_t) { stops.push_back(error.describe()); });
     return fake;
   }
   Buffers buffers() { return {{.iov_base = bytes.data(), .iov_len = bytes.size()}}; }
@@ -68,6 +68,21 @@ TEST_F(PolicyDiskTest, HoldsAndTriesAgain) {
   EXPECT_EQ(fake.contents[1024], std::byte{0xab});
 }
 
+TEST_F(PolicyDiskTest, WhatBeganBeforeTheHostWasMendedIsTriedOnceMore) {
+  FakeDisk& fake = make({});
+  fake.failure = ErrorKind::kNoSpace;
+  disk->write(0, buffers(), note());
+  fake.finish_all();
+  disk->write(512, buffers(), note());
+  disk->retry();
+  fake.finish_one();  // the second one, which began while the host was full
+  EXPECT_FALSE(disk->holds_requests());
+  fake.failure = {};
+  fake.finish_all();
+  EXPECT_EQ(answers, (std::vector<std::string>(2, "good")));
+  EXPECT_EQ(stops.size(), 1U);
+}
+
 TEST_F(PolicyDiskTest, EnospcStopsOnlyWhereTheHostIsFull) {
   FakeDisk& fake = make({});
   fake.failure = ErrorKind::kIo;
@@ -105,6 +120,16 @@ TEST_F(PolicyDiskTest, AbandonedRequestsHaveFailed) {
   fake.finish_all();
   disk.reset();
   EXPECT_EQ(answers.size(), 2U) << "every request is answered before the disk goes";
+}
+
+TEST_F(PolicyDiskTest, WhatBeganBeforeAResetIsNotHeld) {
+  FakeDisk& fake = make({});
+  fake.failure = ErrorKind::kNoSpace;
+  disk->write(0, buffers(), note());
+  disk->abandon();
+  fake.finish_all();
+  EXPECT_EQ(answers, (std::vector<std::string>{"this disk fails"}));
+  EXPECT_TRUE(stops.empty());
 }
 
 TEST(ErrorAction, Names) {

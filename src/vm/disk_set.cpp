@@ -105,19 +105,19 @@ Result<> DiskSet::open(const DriveConfig& config) {
 
 void DiskSet::add(std::string id, std::string file, Home& home, std::unique_ptr<block::Disk> disk,
                   block::ErrorPolicy policy) {
-  const auto stopped = [this, id](const Error& error) {
-    tell_stopped(fmt::format("drive '{}': {}", id, error.describe()));
+  const auto stopped = [this, id](const Error& error, std::uint64_t answers) {
+    tell_stopped(fmt::format("drive '{}': {}", id, error.describe()), answers);
   };
   auto guarded = std::make_shared<block::PolicyDisk>(std::move(disk), policy, stopped);
   disks_.push_back({.id = std::move(id), .file = std::move(file), .home = &home, .disk = std::move(guarded)});
 }
 
-/// On the thread of the disk's home.
-void DiskSet::tell_stopped(const std::string& why) {
+/// On the thread of the disk's home, whose disks have had ANSWERS so far.
+void DiskSet::tell_stopped(const std::string& why, std::uint64_t answers) {
   if (!events_.stopped) return;
   if (loop_.is_loop_thread()) return events_.stopped(why);
-  // The main thread may be about to answer something else, a reset even: that takes care of this request, too.
-  loop_.post([this, alive = std::weak_ptr(alive_), answers = answers_.load(), why] {
+  // The main thread may have answered something else, by a reset even: that is on its way and takes care of this, too.
+  loop_.post([this, alive = std::weak_ptr(alive_), answers, why] {
     if (!alive.expired() && answers == answers_) events_.stopped(why);
   });
 }

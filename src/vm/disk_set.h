@@ -1,7 +1,6 @@
 // The disk images of a machine.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -76,14 +75,14 @@ class DiskSet {
   Home& home(std::string_view id);
   [[nodiscard]] Home* home_with_node(std::string_view id) const;
   void add(std::string id, std::string file, Home& home, std::unique_ptr<block::Disk> disk, block::ErrorPolicy policy);
-  void tell_stopped(const std::string& why);
+  void tell_stopped(const std::string& why, std::uint64_t answers);
   void for_each_disk(void (block::PolicyDisk::*action)());
 
   event::Loop& loop_;
   const Events events_;
   const IoThreadSet* threads_ = nullptr;
   const DiskHomes homes_;
-  std::atomic<std::uint64_t> answers_ = 0;  // how often held requests were retried or abandoned
+  std::uint64_t answers_ = 0;  // how often held requests were retried or abandoned
   const std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);  // for what is posted to the loop
   std::vector<std::unique_ptr<Home>> in_use_;
   std::vector<Entry> disks_;

@@ -154,6 +154,19 @@ TEST_F(ThreadDiskTest, LateNewsIsNoNews) {
   EXPECT_EQ(outcome, 1);
 }
 
+/// It fails when the machine goes on already: the answer is on its way.
+TEST_F(ThreadDiskTest, TheAnswerMayPassTheNews) {
+  open_failing("a", 1);
+  block::Disk& disk = **set->claim("a", "io0");
+  event::Loop& home = *threads.find("io0");
+  read(disk);
+  set->retry_requests();
+  for (int i = 0; i < 20; ++i) home.run_ready();
+  loop.run_ready();
+  EXPECT_TRUE(told.empty());
+  EXPECT_EQ(outcome, 1);
+}
+
 /// The end of the machine with all sorts of work left.
 TEST_F(ThreadDiskTest, EndsInTheMiddle) {
   for (int round = 0; round < 10; ++round) {
