@@ -1,5 +1,8 @@
-"""Commands that tests run to their end."""
+"""Commands that tests run to their end, and machines that they wait for."""
+import re
+import signal
 import subprocess
+import time
 
 TIME_LIMIT = 60
 
@@ -10,3 +13,14 @@ def run_to_end(*command, status=0, stdin=None):
     if done.returncode != status:
         raise AssertionError(f"{' '.join(map(str, command))}: status {done.returncode}, expected {status}\n{done.stdout}{done.stderr}")
     return done
+
+
+def wait_until_built(process):
+    """The machine of PROCESS is built once it catches SIGTERM. False if it ended instead, or took too long."""
+    deadline = time.monotonic() + TIME_LIMIT
+    while process.poll() is None and time.monotonic() < deadline:
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+            if int(re.search(r"SigCgt:\s*(\w+)", status.read())[1], 16) >> (signal.SIGTERM - 1) & 1:
+                return True
+        time.sleep(0.01)
+    return False

@@ -103,10 +103,10 @@ def against_nbdkit(img):
         expect("Input/output error" in run(img, "convert", "-f", "raw", "-O", "raw", server.uri, "out.raw", status=1), "an error of the server")
     with nbdkit("-r", "memory", "20M") as server:
         expect("read-only" in run(img, "convert", "-n", "-O", "raw", "a.raw", server.uri, status=1), "a read-only export")
-    with nbdkit("--filter=delay", "pattern", "20M", "rdelay=3") as server:
+    with nbdkit("--filter=delay", "pattern", "20M", "rdelay=30") as server:
         # The server is gone in the middle of a read.
         tool = subprocess.Popen([img, "convert", "-f", "raw", "-O", "raw", server.uri, "out.raw"], stderr=subprocess.PIPE, text=True)
-        time.sleep(1)
+        time.sleep(3)
         server.process.kill()
         error = tool.communicate(timeout=TIME_LIMIT)[1]
         expect(tool.returncode == 1 and "cannot read" in error, f"a server that dies: {tool.returncode} {error!r}")

@@ -45,7 +45,7 @@ class CryptNode final : public Node {
 };
 
 /// The format `luks`.
-class LuksNode final : public Node {
+class LuksNode final : public Node, public PasswordHolder {
  public:
   /// Without KEY only if METADATA_ONLY.
   static Task<Result<NodePtr>> open(NodePtr file, const std::optional<SecretBytes>& key, bool metadata_only);
@@ -66,6 +66,9 @@ class LuksNode final : public Node {
   Task<Result<>> close() override { return file_->close(); }
   void hurry() override { file_->hurry(); }
   [[nodiscard]] NodeInfo info() const override;
+  Task<Result<>> change_passwords(const std::optional<SecretBytes>& password, const LuksChange& change) override {
+    return change_luks(*file_, 0, header_, password, change);
+  }
 
  private:
   LuksNode(NodePtr file, LuksHeader header, std::optional<SectorCipher> cipher)
@@ -76,7 +79,7 @@ class LuksNode final : public Node {
   [[nodiscard]] Result<> check_range(std::uint64_t offset, std::uint64_t length) const;
 
   NodePtr file_;
-  const LuksHeader header_;
+  LuksHeader header_;
   CryptNode crypt_;
 };
 

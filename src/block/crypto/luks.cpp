@@ -7,6 +7,7 @@
 #include "base/endian.h"
 #include "base/text.h"
 #include "block/crypto/digest.h"
+#include "block/crypto/luks_key.h"
 
 namespace doppel::block {
 namespace {
@@ -57,10 +58,6 @@ std::unexpected<Error> bad(std::string text) {
   return std::unexpected(Error(ErrorKind::kCorrupt, std::move(text)));
 }
 
-std::uint64_t material_bytes(const LuksHeader& header) {
-  return std::uint64_t{header.key_bytes} * LuksHeader::kStripes;
-}
-
 Result<> check(const LuksHeader& header) {
   if (header.key_bytes == 0 || header.key_bytes > kMostKeyBytes)
     return bad(fmt::format("a LUKS key of {} bytes is not possible", header.key_bytes));
@@ -72,13 +69,9 @@ Result<> check(const LuksHeader& header) {
   for (std::size_t i = 0; i < header.slots.size(); ++i) {
     const LuksSlot& slot = header.slots[i];
     if (!slot.active) continue;
-    if (slot.stripes != LuksHeader::kStripes)
-      return bad(fmt::format("LUKS key slot {} has {} stripes, not {}", i, slot.stripes, LuksHeader::kStripes));
     if (slot.iterations == 0 || slot.iterations > kMostIterations)
       return bad(fmt::format("{} iterations in LUKS key slot {} are not possible", slot.iterations, i));
-    const std::uint64_t begin = std::uint64_t{slot.offset} * SectorCipher::kSector;
-    if (begin < sizeof(RawLuks) || begin + material_bytes(header) > header.payload_bytes())
-      return bad(fmt::format("LUKS key slot {} is not between the header and the data", i));
+    DOPPEL_TRY(check_place(header, i));
   }
   return {};
 }
@@ -129,93 +122,6 @@ LuksHeader decode(const RawLuks& raw) {
   return header;
 }
 
-// ---- The anti-forensic splitter: a key spread over so many bytes that some of them are surely overwritten
-
-/// Each piece as long as a digest becomes the digest of its number and itself.
-void diffuse(const nettle_hash& hash, std::span<std::byte> block, std::size_t digest_size) {
-  for (std::uint32_t number = 0; !block.empty(); ++number) {
-    const std::span<std::byte> piece = block.first(std::min(digest_size, block.size()));
-    std::array<std::byte, 4> prefix;
-    store_be(prefix.data(), number);
-    const auto result = digest(hash, prefix, piece);
-    std::copy_n(result.begin(), piece.size(), piece.begin());
-    block = block.subspan(piece.size());
-  }
-}
-
-/// All stripes of MATERIAL but the last, mixed.
-std::vector<std::byte> mix(const nettle_hash& hash, std::span<const std::byte> material, std::size_t key_bytes) {
-  const std::size_t digest_size = digest(hash, {}).size();
-  std::vector<std::byte> mixed(key_bytes);
-  for (std::size_t stripe = 0; stripe + 1 < LuksHeader::kStripes; ++stripe) {
-    for (std::size_t i = 0; i < key_bytes; ++i) mixed[i] ^= material[stripe * key_bytes + i];
-    diffuse(hash, mixed, digest_size);
-  }
-  return mixed;
-}
-
-std::vector<std::byte> split_key(const nettle_hash& hash, std::span<const std::byte> key) {
-  std::vector<std::byte> material(key.size() * LuksHeader::kStripes);
-  fill_randomly(material);
-  const std::vector<std::byte> mixed = mix(hash, material, key.size());
-  std::byte* last = material.data() + (LuksHeader::kStripes - 1) * key.size();
-  for (std::size_t i = 0; i < key.size(); ++i) last[i] = mixed[i] ^ key[i];
-  return material;
-}
-
-std::vector<std::byte> merge_key(const nettle_hash& hash, std::span<const std::byte> material, std::size_t key_bytes) {
-  std::vector<std::byte> key = mix(hash, material, key_bytes);
-  const std::byte* last = material.data() + (LuksHeader::kStripes - 1) * key_bytes;
-  for (std::size_t i = 0; i < key_bytes; ++i) key[i] ^= last[i];
-  return key;
-}
-
-// ---- Slots
-
-Result<std::array<std::byte, 20>> digest_of(const LuksHeader& header, std::span<const std::byte> key) {
-  std::array<std::byte, 20> digest;
-  const std::string_view text(reinterpret_cast<const char*>(key.data()), key.size());
-  DOPPEL_TRY(derive_key(header.hash, text, header.digest_salt, header.digest_iterations, digest));
-  return digest;
-}
-
-Result<SectorCipher> slot_cipher(const LuksHeader& header, const LuksSlot& slot, const SecretBytes& password) {
-  std::vector<std::byte> key(header.key_bytes);
-  DOPPEL_TRY(derive_key(header.hash, password.bytes(), slot.salt, slot.iterations, key));
-  return SectorCipher::create(header.cipher, header.mode, key);
-}
-
-/// Nothing, if PASSWORD is not SLOT's.
-Task<Result<std::optional<std::vector<std::byte>>>> try_slot(Node& file, std::uint64_t offset, const LuksHeader& header,
-                                                             const LuksSlot& slot, const SecretBytes& password) {
-  DOPPEL_CO_ASSIGN(const SectorCipher cipher, slot_cipher(header, slot, password));
-  std::vector<std::byte> material(align_up(material_bytes(header), SectorCipher::kSector));
-  const std::span<std::byte> all(material);
-  const std::uint64_t place = offset + std::uint64_t{slot.offset} * SectorCipher::kSector;
-  DOPPEL_CO_TRY(co_await file.read(place, all));
-  cipher.decrypt(0, material);
-  DOPPEL_CO_ASSIGN(const nettle_hash* hash, find_hash(header.hash));
-  std::vector<std::byte> key = merge_key(*hash, material, header.key_bytes);
-  DOPPEL_CO_ASSIGN(const auto digest, digest_of(header, key));
-  if (digest != header.digest) co_return std::nullopt;
-  co_return key;
-}
-
-Task<Result<>> write_slot(Node& file, std::uint64_t offset, LuksHeader& header, std::size_t index,
-                          std::span<const std::byte> key, const SecretBytes& password, std::uint32_t iterations) {
-  LuksSlot& slot = header.slots[index];
-  slot.active = true;
-  slot.iterations = iterations;
-  fill_randomly(slot.salt);
-  DOPPEL_CO_ASSIGN(const SectorCipher cipher, slot_cipher(header, slot, password));
-  DOPPEL_CO_ASSIGN(const nettle_hash* hash, find_hash(header.hash));
-  std::vector<std::byte> material = split_key(*hash, key);
-  material.resize(align_up(material.size(), SectorCipher::kSector));
-  cipher.encrypt(0, material);
-  const std::span<const std::byte> all(material);
-  co_return co_await file.write(offset + std::uint64_t{slot.offset} * SectorCipher::kSector, all);
-}
-
 /// "aes-256" in mode xts: a key of twice 256 bits.
 Result<LuksHeader> plan(const LuksOptions& options) {
   LuksHeader header;
@@ -253,11 +159,27 @@ std::string random_uuid() {
   return text;
 }
 
-std::uint32_t bounded(std::uint64_t iterations) {
+}  // namespace
+
+Result<> check_place(const LuksHeader& header, std::size_t index) {
+  const LuksSlot& slot = header.slots[index];
+  if (slot.stripes != LuksHeader::kStripes)
+    return bad(fmt::format("LUKS key slot {} has {} stripes, not {}", index, slot.stripes, LuksHeader::kStripes));
+  const std::uint64_t begin = std::uint64_t{slot.offset} * SectorCipher::kSector;
+  if (begin < sizeof(RawLuks) || begin + material_bytes(header) > header.payload_bytes())
+    return bad(fmt::format("LUKS key slot {} is not between the header and the data", index));
+  return {};
+}
+
+std::uint32_t bounded_iterations(std::uint64_t iterations) {
   return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(iterations, kLeastIterations, kMostIterations));
 }
 
-}  // namespace
+Task<Result<>> write_header(Node& file, std::uint64_t offset, const LuksHeader& header) {
+  const RawLuks raw = encode(header);
+  const std::span<const std::byte> bytes = std::as_bytes(std::span<const RawLuks>(&raw, 1));
+  co_return co_await file.write(offset, bytes);
+}
 
 Task<Result<LuksHeader>> read_luks(Node& file, std::uint64_t offset) {
   RawLuks raw{};
@@ -283,23 +205,18 @@ Task<Result<LuksHeader>> create_luks(Node& file, std::uint64_t offset, const Luk
   std::vector<std::byte> key(header.key_bytes);
   fill_randomly(key);
   fill_randomly(header.digest_salt);
-  header.digest_iterations = bounded(iterations / LuksHeader::kSlots);
+  header.digest_iterations = bounded_iterations(iterations / LuksHeader::kSlots);
   DOPPEL_CO_ASSIGN(header.digest, digest_of(header, key));
   DOPPEL_CO_TRY(co_await file.write_zeroes(offset, header.payload_bytes(), Unmap::kKeep));
-  DOPPEL_CO_TRY(co_await write_slot(file, offset, header, 0, key, password, bounded(iterations)));
-  const RawLuks raw = encode(header);
-  DOPPEL_CO_TRY(co_await file.write(offset, std::as_bytes(std::span<const RawLuks>(&raw, 1))));
+  DOPPEL_CO_TRY(co_await write_slot(file, offset, header, 0, key, password, bounded_iterations(iterations)));
+  DOPPEL_CO_TRY(co_await write_header(file, offset, header));
   co_return header;
 }
 
 Task<Result<SectorCipher>> unlock_luks(Node& file, std::uint64_t offset, const LuksHeader& header,
                                        const SecretBytes& password) {
-  for (const LuksSlot& slot : header.slots) {
-    if (!slot.active) continue;
-    DOPPEL_CO_ASSIGN(const auto key, co_await try_slot(file, offset, header, slot, password));
-    if (key) co_return SectorCipher::create(header.cipher, header.mode, *key);
-  }
-  co_return fail(ErrorKind::kPermissionDenied, "the password is in none of the image's key slots");
+  DOPPEL_CO_ASSIGN(const auto key, co_await master_key(file, offset, header, password));
+  co_return SectorCipher::create(header.cipher, header.mode, key);
 }
 
 FormatDetails luks_details(const LuksHeader& header) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,30 @@ Task<Result<LuksHeader>> create_luks(Node& file, std::uint64_t offset, const Luk
 /// The cipher of the data, by PASSWORD; kPermissionDenied if it is in no slot.
 Task<Result<SectorCipher>> unlock_luks(Node& file, std::uint64_t offset, const LuksHeader& header,
                                        const SecretBytes& password);
+
+/// How the passwords of one that exists are to change, by QEMU's names.
+struct LuksChange {
+  bool activate = true;                       // state
+  std::optional<SecretBytes> new_password{};  // to activate a slot with
+  std::optional<SecretBytes> old_password{};  // every slot that it opens is deactivated
+  std::optional<std::uint64_t> slot{};        // keyslot; the first free one is activated without
+  std::optional<std::uint64_t> iteration_ms{};
+  bool force = false;  // an active slot may be replaced, and the last one deactivated
+};
+
+/// Changes HEADER and FILE; PASSWORD is one of those that it has, for activating. A crash in between leaves every
+/// password valid that neither goes nor comes.
+Task<Result<>> change_luks(Node& file, std::uint64_t offset, LuksHeader& header,
+                           const std::optional<SecretBytes>& password, const LuksChange& change);
+
+/// An image with passwords that can be changed.
+class PasswordHolder {
+ public:
+  virtual ~PasswordHolder() = default;
+  /// Of change_luks(). Nothing else may be under way.
+  virtual Task<Result<>> change_passwords(const std::optional<SecretBytes>& password, const LuksChange& change) = 0;
+};
+
 /// What `doppel-img info` tells of HEADER.
 FormatDetails luks_details(const LuksHeader& header);
 

@@ -57,6 +57,74 @@ TEST(Luks, AWrongPasswordOpensNothing) {
   EXPECT_FALSE(rig.run((*none)->read(0, std::span<std::byte>(bytes))));
 }
 
+/// A change by PASSWORD, what it says, and what opens the image then.
+struct LuksChangeTest : testing::Test {
+  std::string change(const LuksChange& what, const std::optional<SecretBytes>& password = SecretBytes("right")) {
+    MemoryNode file(contents);
+    LuksHeader header = rig.run(read_luks(file, 0)).value();
+    const auto done = rig.run(change_luks(file, 0, header, password, what));
+    contents = file.contents();
+    return done ? "" : done.error().describe();
+  }
+  std::string add(const std::string& password) {
+    return change({.new_password = SecretBytes(password), .iteration_ms = 1});
+  }
+  std::string take(const std::string& password) {
+    return change({.activate = false, .old_password = SecretBytes(password)}, {});
+  }
+  bool opens(const std::string& password) { return rig.open(contents, password).has_value(); }
+
+  LuksRig rig;
+  Bytes contents = rig.make();
+};
+
+TEST_F(LuksChangeTest, AddsAndTakesPasswords) {
+  EXPECT_EQ(add("other"), "");
+  EXPECT_TRUE(opens("right"));
+  EXPECT_TRUE(opens("other"));
+  EXPECT_EQ(take("right"), "");
+  EXPECT_FALSE(opens("right"));
+  EXPECT_TRUE(opens("other"));
+  EXPECT_EQ(change({.new_password = SecretBytes("third"), .slot = 7, .iteration_ms = 1}, SecretBytes("other")), "");
+  EXPECT_EQ(change({.activate = false, .slot = 1}, {}), "");
+  EXPECT_FALSE(opens("other"));
+  EXPECT_TRUE(opens("third"));
+}
+
+TEST_F(LuksChangeTest, NoTraceOfATakenPasswordIsLeft) {
+  const Bytes before = contents;
+  ASSERT_EQ(add("other"), "");
+  ASSERT_EQ(take("right"), "");
+  // The header of before would still find the key's material.
+  std::copy_n(before.begin(), 4096, contents.begin());
+  EXPECT_FALSE(opens("right"));
+}
+
+TEST_F(LuksChangeTest, RefusesInOneSentence) {
+  const SecretBytes any("any");
+  EXPECT_THAT(change({}), testing::HasSubstr("needs new-secret="));
+  EXPECT_THAT(change({.new_password = any}, {}), testing::HasSubstr("needs one that the image has already"));
+  EXPECT_THAT(change({.new_password = any}, any), testing::HasSubstr("in none of the image's key slots"));
+  EXPECT_THAT(change({.new_password = any, .slot = 8}), testing::HasSubstr("there is no key slot 8"));
+  EXPECT_THAT(change({.new_password = any, .slot = 0}), testing::HasSubstr("key slot 0 is in use"));
+  EXPECT_THAT(change({.activate = false}), testing::HasSubstr("needs keyslot="));
+  EXPECT_THAT(change({.activate = false, .slot = 3}), testing::HasSubstr("key slot 3 is not in use"));
+  EXPECT_THAT(change({.activate = false, .old_password = any, .slot = 0}), testing::HasSubstr("has another password"));
+  EXPECT_THAT(take("wrong"), testing::HasSubstr("in none of the image's key slots"));
+  EXPECT_THAT(take("right"), testing::HasSubstr("no password would be left"));
+  for (int i = 1; i < 8; ++i) EXPECT_EQ(add("more"), "");
+  EXPECT_THAT(add("more"), testing::HasSubstr("all key slots are in use"));
+  EXPECT_TRUE(opens("right"));
+}
+
+TEST_F(LuksChangeTest, ForceDoesItNevertheless) {
+  EXPECT_EQ(change({.new_password = SecretBytes("other"), .slot = 0, .iteration_ms = 1, .force = true}), "");
+  EXPECT_FALSE(opens("right"));
+  EXPECT_TRUE(opens("other"));
+  EXPECT_EQ(change({.activate = false, .slot = 0, .force = true}, {}), "");
+  EXPECT_FALSE(opens("other"));
+}
+
 TEST(Luks, HostileHeadersAreRefused) {
   LuksRig rig;
   const Bytes contents = rig.make();

@@ -46,7 +46,7 @@ struct OpenParameters {
 /// * gate_: requests share it from looking up to the end of their I/O; who moves or gives up clusters holds it alone.
 /// * ranges_: guest clusters that are being given a new place.
 /// * metadata_: the tables in memory. Never held during the I/O of guest data.
-class Image final : public Node, public Checkable, public CompressedTarget {
+class Image final : public Node, public Checkable, public CompressedTarget, public PasswordHolder {
  public:
   /// DATA, the external data file, where the header asks for one. The backing node, if the header names one, is given
   /// by set_backing() before the first request. An image marked corrupt opens for reading alone; a dirty one is
@@ -83,6 +83,7 @@ class Image final : public Node, public Checkable, public CompressedTarget {
   Task<Result<>> upgrade();
   /// What programs that have lazy refcounts may do with the image.
   Task<Result<>> set_lazy_refcounts(bool lazy);
+  Task<Result<>> change_passwords(const std::optional<SecretBytes>& password, const LuksChange& change) override;
   /// Rewrites the header's name of the backing file; what is allocated stays.
   Task<Result<>> change_backing(const std::string& file, const std::string& format);
 

@@ -120,7 +120,14 @@ Result<OpenImage> open_target(Session& session, const Arguments& arguments, std:
   return target;
 }
 
-Result<CopyOptions> copy_options(const Arguments& arguments, OpenImage& target) {
+/// Whether an image that was just made reads as zeroes: one that is encrypted from its first byte to its last does not.
+Result<bool> reads_as_zeroes(Session& session, const OpenImage& image) {
+  if (!image.node().info().encrypted || image.node().size() == 0) return true;
+  DOPPEL_ASSIGN(const block::BlockStatus status, session.run(image.node().block_status(0, image.node().size())));
+  return status.zero || !status.allocated;
+}
+
+Result<CopyOptions> copy_options(Session& session, const Arguments& arguments, OpenImage& target) {
   CopyOptions options{.in_order = !arguments.has("W")};
   DOPPEL_ASSIGN(const std::uint64_t workers, parse_number(arguments.value_or("m", "8")));
   if (workers < 1 || workers > kMaxWorkers)
@@ -129,7 +136,10 @@ Result<CopyOptions> copy_options(const Arguments& arguments, OpenImage& target) 
   DOPPEL_ASSIGN(options.sparse, parse_size(arguments.value_or("S", "4k")));
   const block::NodeInfo info = target.node().info();
   const bool fresh = !arguments.has("n") && info.backing_file.empty();
-  options.target_is_zero = fresh || arguments.has("target-is-zero");
+  if (fresh) {
+    DOPPEL_ASSIGN(options.target_is_zero, reads_as_zeroes(session, target));
+  }
+  if (arguments.has("target-is-zero")) options.target_is_zero = true;
   block::CompressedTarget* const compressed = target.compressed_target();
   if (arguments.has("c") || (compressed != nullptr && compressed->compressed_only())) {
     if (compressed == nullptr) return fail(ErrorKind::kUnsupported, "format {} has no compression", info.format);
@@ -160,7 +170,7 @@ Result<int> run(Session& session, const Arguments& arguments) {
   if (arguments.has("c") && sources.images.size() > 1)
     return fail(ErrorKind::kUnsupported, "-c takes one source image");
   DOPPEL_ASSIGN(OpenImage target, open_target(session, arguments, sources.size));
-  DOPPEL_ASSIGN(CopyOptions options, copy_options(arguments, target));
+  DOPPEL_ASSIGN(CopyOptions options, copy_options(session, arguments, target));
   // What the new image's backing file has, the copy need not have: it is told apart by contents, not by name.
   if (target.node().backing() != nullptr) options.target_is_zero = false;
   {

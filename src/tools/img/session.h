@@ -56,6 +56,7 @@ class OpenImage {
   [[nodiscard]] block::Checkable* checkable() const { return as<block::Checkable>(); }
   [[nodiscard]] block::CompressedTarget* compressed_target() const { return as<block::CompressedTarget>(); }
   [[nodiscard]] block::qcow2::Image* qcow2() const { return as<block::qcow2::Image>(); }
+  [[nodiscard]] block::PasswordHolder* password_holder() const { return as<block::PasswordHolder>(); }
 
  private:
   template <class T>
