@@ -239,6 +239,31 @@ def snapshots(program):
         run("qemu-io", "-r", "-f", "raw", "-c", "read -P 5 0 3M", server.uri())
 
 
+def node_options(program, image_program):
+    """Nodes by --image-opts, with a secret, and zeroes that are looked for."""
+    secret = ["--object", "secret,id=s,data=word"]
+    run(image_program, "create", "-q", "-f", "luks", *secret, "-o", "key-secret=s,iter-time=20", "e.luks", "4M")
+    with Server(program, *secret, "--image-opts", "driver=luks,key-secret=s,file.filename=e.luks") as server:
+        run("qemu-io", "-f", "raw", "-c", "write -P 9 1M 1M", server.uri())
+    run("qemu-io", *secret, "--image-opts", "-c", "read -P 9 1M 1M", "driver=luks,key-secret=s,file.filename=e.luks")
+    for mode, allocated in (("off", 1 << 20), ("unmap", 0)):
+        run("qemu-img", "create", "-q", "-f", "qcow2", "z.qcow2", "8M")
+        with Server(program, f"--detect-zeroes={mode}", "--discard=unmap", "-f", "qcow2", "z.qcow2") as server:
+            run("qemu-io", "-f", "raw", "-c", "write -P 0 2M 1M", server.uri())
+        found = json.loads(run("qemu-img", "map", "--output=json", "z.qcow2"))
+        expect_equal(f"allocated with --detect-zeroes={mode}", sum(part["length"] for part in found if part["data"]), allocated)
+
+
+def kernel_device(program):
+    """The host's kernel as a client, where it has one."""
+    if not os.path.exists("/dev/nbd0") or os.geteuid() != 0:
+        print("not tried: -c and -d, as there is no /dev/nbd0 or no right to use it")
+        return
+    run(program, "-c", "/dev/nbd0", "-r", "-f", "raw", "a.raw")
+    run("cmp", "/dev/nbd0", "a.raw")
+    run(program, "-d", "/dev/nbd0")
+
+
 def over_tcp(program):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -252,7 +277,7 @@ def over_tcp(program):
         expect("cannot listen" in taken.stderr and taken.returncode == 1, taken.stderr)
     finally:
         os.kill(pid, signal.SIGTERM)
-    for _ in range(100):
+    for _ in range(600):
         if not os.path.exists("pid"):
             break
         time.sleep(0.05)
@@ -410,7 +435,8 @@ def mistakes(program):
     for words, part in ((["a.raw", "-p", "0"], "--port expects a number from 1 to 65535"), ([], "an image file name is missing"),
                         (["-k", "x", "missing"], "cannot open 'missing'"), (["-x", "a", "a.raw", "--export", "name=a,file=a.raw"], "two exports have the name 'a'"),
                         (["--export", "nam=a"], "did you mean 'name'"), (["--tls-creds=q", "a.raw"], "no --object with that id"),
-                        (["-c", "/dev/nbd0", "a.raw"], "nbd-client"), (["-B", "b", "a.qcow2"], "there is no bitmap 'b'"), (["-B", "b", "a.raw"], "has no bitmaps"), (["-L"], "nbdinfo --list"), (["-e", "x", "a.raw"], "--shared expects"),
+                        (["-c", "/dev/no-nbd", "a.raw"], "'modprobe nbd' loads"), (["-c", "/dev/no-nbd", "-k", "x", "a.raw"], "--connect excludes --socket"),
+                        (["-d", "/dev/no-nbd"], "there is no '/dev/no-nbd'"), (["--image-opts", "driver=rwa,file.filename=a.raw"], "did you mean 'raw'"), (["-B", "b", "a.qcow2"], "there is no bitmap 'b'"), (["-B", "b", "a.raw"], "has no bitmaps"), (["-L"], "nbdinfo --list"), (["-e", "x", "a.raw"], "--shared expects"),
                         (["--cache=fast", "a.raw"], "no cache mode"), (["-k", "no/such/place", "a.raw"], "cannot listen on"),
                         (["-k", "q", "--object", "tls-creds-x509,id=t,endpoint=server,dir=/none", "--tls-creds=t", "a.raw"], "cannot load '/none"),
                         (["-o", "1M", "-f", "qcow2", "a.qcow2"], "--offset needs --format raw"), (["a", "b"], "expecting one image file name"),
@@ -428,7 +454,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="doppel-nbd-", dir=".") as directory:
         os.chdir(directory)
         make_images()
-        for part in (lambda: reading(program), lambda: writing(program, image_program), lambda: snapshots(program), lambda: over_tcp(program),
+        for part in (lambda: reading(program), lambda: writing(program, image_program), lambda: snapshots(program),
+                     lambda: node_options(program, image_program), lambda: kernel_device(program), lambda: over_tcp(program),
                      lambda: encrypted(program), lambda: hostile(program),
                      lambda: late_signals(program), lambda: mistakes(program)):
             part()

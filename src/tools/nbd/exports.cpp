@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "block/image/drive.h"
 #include "block/qcow2/image.h"
 
 namespace doppel::nbd {
@@ -20,7 +21,7 @@ struct Opened {
 
 Result<std::shared_ptr<const DirtyRanges>> read_bitmap(block::Context& context, block::Node& node,
                                                        const ExportOptions& options) {
-  auto* qcow2 = dynamic_cast<block::qcow2::Image*>(&node);
+  auto* qcow2 = dynamic_cast<block::qcow2::Image*>(&block::without_filters(node));
   if (qcow2 == nullptr) return fail(ErrorKind::kInvalidArgument, "--bitmap: '{}' has no bitmaps", options.filename);
   const auto bitmaps = qcow2->bitmaps();
   const auto found = std::ranges::find(bitmaps, options.bitmap, &block::qcow2::BitmapInfo::name);
@@ -46,15 +47,24 @@ Result<std::shared_ptr<const DirtyRanges>> read_bitmap(block::Context& context, 
   return dirty;
 }
 
-Result<Opened> open_node(block::Context& context, const ExportOptions& options) {
+block::Task<Result<NodePtr>> open_image(block::Graph& graph, const ExportOptions& options) {
   const bool writable = !options.read_only && !options.snapshot && options.internal_snapshot.empty();
+  const block::FileOptions file = block::file_options(options.cache, writable);
+  if (options.nodes)
+    co_return co_await graph.open(*options.nodes, {.file = file, .unmap = options.discard}, options.filename);
   const block::ImageOptions image{.filename = options.filename,
                                   .format = options.format,
-                                  .file = block::file_options(options.cache, writable),
-                                  .raw_offset = options.offset};
+                                  .file = file,
+                                  .raw_offset = options.offset,
+                                  .graph = &graph};
+  co_return co_await block::open_image(graph.context(), image);
+}
+
+Result<Opened> open_node(block::Graph& graph, const ExportOptions& options) {
+  block::Context& context = graph.context();
   Opened opened;
   NodePtr& node = opened.node;
-  DOPPEL_ASSIGN(node, block::run_to_end(context.loop(), block::open_image(context, image)));
+  DOPPEL_ASSIGN(node, block::run_to_end(context.loop(), open_image(graph, options)));
   if (!options.bitmap.empty()) {
     auto bitmap = read_bitmap(context, *node, options);
     if (!bitmap) {
@@ -64,7 +74,7 @@ Result<Opened> open_node(block::Context& context, const ExportOptions& options) 
     opened.bitmap = std::move(*bitmap);
   }
   if (!options.internal_snapshot.empty()) {
-    auto* qcow2 = dynamic_cast<block::qcow2::Image*>(node.get());
+    auto* qcow2 = dynamic_cast<block::qcow2::Image*>(&block::without_filters(*node));
     if (qcow2 == nullptr)
       return fail(ErrorKind::kInvalidArgument, "--load-snapshot: '{}' has no snapshots", options.filename);
     DOPPEL_TRY(block::run_to_end(context.loop(), qcow2->view_snapshot(options.internal_snapshot)));
@@ -72,15 +82,21 @@ Result<Opened> open_node(block::Context& context, const ExportOptions& options) 
   if (options.snapshot && !options.read_only) {
     DOPPEL_ASSIGN(node, block::run_to_end(context.loop(), block::temporary_overlay(context, std::move(node))));
   }
+  const block::DiskOptions filters{
+      .filename = {}, .discard = options.discard, .options = {{"detect-zeroes", options.detect_zeroes}}};
+  DOPPEL_ASSIGN(node, block::add_drive_filters(filters, std::move(node)));
   return opened;
 }
 
 }  // namespace
 
-Result<OpenExports> OpenExports::open(block::Context& context, const std::vector<ExportOptions>& options) {
+Result<OpenExports> OpenExports::open(block::Context& context, const Options& options) {
   OpenExports opened;
-  for (const ExportOptions& one : options) {
-    auto image = open_node(context, one);
+  opened.graph_ = std::make_unique<block::Graph>(context);
+  for (const ImageObject& object : options.objects)
+    DOPPEL_TRY(opened.graph_->add_object(object.type, object.id, object.options));
+  for (const ExportOptions& one : options.exports) {
+    auto image = open_node(*opened.graph_, one);
     if (!image) {
       (void)opened.close(context);
       return std::unexpected(std::move(image).error());

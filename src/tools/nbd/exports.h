@@ -1,9 +1,11 @@
 // The images that doppel-nbd serves.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "block/context.h"
+#include "block/image/graph.h"
 #include "nbd/export.h"
 #include "tools/nbd/options.h"
 
@@ -13,7 +15,7 @@ namespace doppel::nbd {
 class OpenExports {
  public:
   /// While CONTEXT's loop does not run.
-  static Result<OpenExports> open(block::Context& context, const std::vector<ExportOptions>& options);
+  static Result<OpenExports> open(block::Context& context, const Options& options);
 
   /// A copy that refers to the images.
   [[nodiscard]] std::vector<Export> exports() const { return exports_; }
@@ -22,6 +24,7 @@ class OpenExports {
   Result<> close(block::Context& context);
 
  private:
+  std::unique_ptr<block::Graph> graph_;  // outlives the nodes
   std::vector<block::NodePtr> nodes_;
   std::vector<Export> exports_;
 };

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "block/image/create_image.h"
+#include "block/image/graph.h"
 #include "tools/img/arguments.h"
 
 namespace doppel::nbd {
@@ -36,7 +37,7 @@ constexpr HelpRow kRows[] = {
     {{'D', "description", true}, "TEXT", "description of FILE's export"},
     {{0, "export", true}, "name=NAME,file=FILE,...", "one more export, with format=, description=, read-only=,"},
     {{0, "tls-creds", true}, "ID", "clients must use TLS, with the credentials of --object"},
-    {{0, "object", true}, "TYPE,id=ID,...", "tls-creds-x509 or tls-creds-psk, with dir=, endpoint=server,"},
+    {{0, "object", true}, "TYPE,id=ID,...", "secret, throttle-group; tls-creds-x509 or tls-creds-psk, with dir=,"},
     {{0, "fork", false}, "", "go to the background once the server listens"},
     {{0, "pid-file", true}, "PATH", "file for the process id"},
     {{'o', "offset", true}, "OFFSET", "serve the image from OFFSET on"},
@@ -50,13 +51,13 @@ constexpr HelpRow kRows[] = {
     {{0, "cache", true}, "MODE", "none, writeback (default), writethrough, directsync, unsafe"},
     {{0, "aio", true}, "MODE", "io_uring, native (both the same here) or threads"},
     {{0, "discard", true}, "MODE", "ignore (default) or unmap"},
-    {{'c', "connect", true}, "", ""},
-    {{'d', "disconnect", false}, "", ""},
+    {{'c', "connect", true}, "DEVICE", "serve the host's kernel alone, as DEVICE, such as /dev/nbd0"},
+    {{'d', "disconnect", false}, "", "have the kernel detach the device given instead of FILE"},
     {{'B', "bitmap", true}, "BITMAP", "offer the context qemu:dirty-bitmap:BITMAP"},
     {{'P', "partition", true}, "", ""},
     {{'T', "trace", true}, "", ""},
-    {{0, "detect-zeroes", true}, "", ""},
-    {{0, "image-opts", false}, "", ""},
+    {{0, "detect-zeroes", true}, "MODE", "off (default), on, or unmap, which needs --discard=unmap"},
+    {{0, "image-opts", false}, "", "FILE is options of nodes, such as driver=qcow2,file.filename=..."},
     {{0, "tls-authz", true}, "", ""},
     {{0, "tls-hostname", true}, "", ""},
     {{0, "selinux-label", true}, "", ""},
@@ -71,11 +72,8 @@ struct AbsentRow {
 
 constexpr AbsentRow kAbsent[] = {
     {"L", "--list", "is not there: nbdinfo --list URI does it"},
-    {"c", "--connect", "is not there: serve the image with -k PATH and attach it with nbd-client -unix PATH DEVICE"},
-    {"d", "--disconnect", "is not there: detach the device with nbd-client -d DEVICE"},
     {"P", "--partition", "is not there, as in QEMU: give the partition's --offset"},
     {"T", "--trace", "is not there"},
-    {"image-opts", "--image-opts", "is not there: use --export file=FILE,..."},
     {"tls-authz", "--tls-authz", "is not there: with verify-peer=on every certificate of the authority may connect"},
     {"tls-hostname", "--tls-hostname", "is not there"},
     {"selinux-label", "--selinux-label", "is not there"},
@@ -165,6 +163,7 @@ Result<ExportOptions> parse_export(const std::string& text, ExportOptions disk) 
                          {"load-snapshot", to_text(disk.internal_snapshot)},
                          {"allocation-depth", to_bool(disk.allocation_depth)},
                          {"bitmap", to_text(disk.bitmap)},
+                         {"detect-zeroes", to_text(disk.detect_zeroes)},
                          {"offset", to_size(disk.offset)},
                          {"cache",
                           [&](const std::string& value) -> Result<> {
@@ -181,11 +180,8 @@ Result<ExportOptions> parse_export(const std::string& text, ExportOptions disk) 
   return disk;
 }
 
-Result<TlsOptions> parse_object(const std::string& text) {
-  DOPPEL_ASSIGN(const Typed object, parse_typed(text));
+Result<TlsOptions> parse_credentials(const Typed& object) {
   TlsOptions tls{.psk = object.type == "tls-creds-psk"};
-  if (!tls.psk && object.type != "tls-creds-x509")
-    return wrong("--object knows tls-creds-x509 and tls-creds-psk, not '{}'", object.type);
   const auto endpoint = [&](const std::string& value) -> Result<> {
     if (value != "server" && value != "client") return wrong("expected server or client, not '{}'", value);
     tls.client = value == "client";
@@ -203,18 +199,35 @@ Result<TlsOptions> parse_object(const std::string& text) {
   return tls;
 }
 
-Result<std::optional<TlsOptions>> find_credentials(const Arguments& arguments) {
-  std::vector<TlsOptions> objects;
+Result<ImageObject> parse_image_object(Typed object) {
+  ImageObject parsed{.type = object.type, .id = object.rest["id"], .options = std::move(object.rest)};
+  parsed.options.erase("id");
+  if (parsed.id.empty()) return wrong("--object {} needs id=", parsed.type);
+  return parsed;
+}
+
+/// Those that images refer to go to OPTIONS, of the others the one that --tls-creds names.
+Result<> parse_objects(const Arguments& arguments, Options& options) {
+  std::vector<TlsOptions> credentials;
   for (const std::string& text : arguments.values("object")) {
-    DOPPEL_ASSIGN(TlsOptions object, parse_object(text));
-    objects.push_back(std::move(object));
+    DOPPEL_ASSIGN(Typed object, parse_typed(text));
+    if (block::Graph::has_object_type(object.type)) {
+      DOPPEL_ASSIGN(ImageObject parsed, parse_image_object(std::move(object)));
+      options.objects.push_back(std::move(parsed));
+    } else if (object.type == "tls-creds-x509" || object.type == "tls-creds-psk") {
+      DOPPEL_ASSIGN(TlsOptions parsed, parse_credentials(object));
+      credentials.push_back(std::move(parsed));
+    } else {
+      return wrong("--object knows tls-creds-x509, tls-creds-psk, secret and throttle-group, not '{}'", object.type);
+    }
   }
   const auto id = arguments.value("tls-creds");
-  if (!id) return std::nullopt;
-  const auto found = std::ranges::find(objects, *id, &TlsOptions::id);
-  if (found == objects.end()) return wrong("--tls-creds {}: there is no --object with that id", *id);
+  if (!id) return {};
+  const auto found = std::ranges::find(credentials, *id, &TlsOptions::id);
+  if (found == credentials.end()) return wrong("--tls-creds {}: there is no --object with that id", *id);
   if (found->client) return wrong("--tls-creds {}: a server needs credentials with endpoint=server", *id);
-  return *found;
+  options.tls = *found;
+  return {};
 }
 
 /// What the options for FILE say; they are also where each --export begins.
@@ -226,6 +239,7 @@ Result<ExportOptions> common_export(const Arguments& arguments) {
                      .snapshot = arguments.has("s"),
                      .internal_snapshot = snapshot_name(arguments.value_or("l", "")),
                      .allocation_depth = arguments.has("A"),
+                     .detect_zeroes = arguments.value_or("detect-zeroes", "off"),
                      .bitmap = arguments.value_or("B", "")};
   if (arguments.has("n") && arguments.has("cache")) return wrong("-n and --cache exclude each other");
   DOPPEL_ASSIGN(disk.cache,
@@ -247,10 +261,22 @@ Result<> finish_exports(Options& options) {
       return wrong("--snapshot and --load-snapshot exclude each other");
     if (!disk.bitmap.empty() && !disk.internal_snapshot.empty())
       return wrong("--bitmap and --load-snapshot exclude each other: a bitmap is not about an older state");
+    if (disk.detect_zeroes != "off" && disk.detect_zeroes != "on" && disk.detect_zeroes != "unmap")
+      return wrong("--detect-zeroes expects off, on or unmap, not '{}'", disk.detect_zeroes);
+    if (disk.detect_zeroes == "unmap" && !disk.discard) return wrong("--detect-zeroes=unmap needs --discard=unmap");
     if (disk.offset != 0 && disk.format != "raw") return wrong("--offset needs --format raw");
     for (std::size_t j = 0; j < i; ++j)
       if (options.exports[j].name == disk.name) return wrong("two exports have the name '{}'", disk.name);
   }
+  return {};
+}
+
+/// -c: one export, for the kernel alone.
+Result<> check_device(const Arguments& arguments, const Options& options) {
+  for (const auto& [key, option] : {std::pair("p", "--port"), std::pair("b", "--bind"), std::pair("k", "--socket"),
+                                    std::pair("tls-creds", "--tls-creds"), std::pair("e", "--shared")})
+    if (arguments.has(key)) return wrong("--connect excludes {}: it serves the kernel alone", option);
+  if (options.exports.size() > 1) return wrong("--connect takes one image, not {}", options.exports.size());
   return {};
 }
 
@@ -269,9 +295,10 @@ Result<> parse_connection(const Arguments& arguments, Options& options) {
   options.most_clients = static_cast<unsigned>(*shared);
   options.persistent = arguments.has("t");
   options.verbose = arguments.has("v");
-  options.fork = arguments.has("fork");
+  options.device = arguments.value_or("c", "");
+  options.fork = arguments.has("fork") || (!options.device.empty() && !options.verbose);  // as qemu-nbd does
   options.pid_file = arguments.value_or("pid-file", "");
-  DOPPEL_ASSIGN(options.tls, find_credentials(arguments));
+  DOPPEL_TRY(parse_objects(arguments, options));
   const std::string aio = arguments.value_or("aio", "io_uring");
   if (aio != "io_uring" && aio != "native" && aio != "threads")
     return wrong("--aio expects io_uring, native or threads, not '{}'", aio);
@@ -289,10 +316,14 @@ Result<Options> parse_options(std::span<const std::string> words) {
   if (arguments.has("h")) options.action = Options::Action::kHelp;
   if (arguments.has("V")) options.action = Options::Action::kVersion;
   if (options.action != Options::Action::kServe) return options;
+  if (arguments.has("d")) {
+    if (arguments.rest().size() != 1) return wrong("--disconnect expects one device, such as /dev/nbd0");
+    options.action = Options::Action::kDisconnect;
+    options.device = arguments.rest()[0];
+    return options;
+  }
   for (const AbsentRow& absent : kAbsent)
     if (arguments.has(absent.key)) return fail(ErrorKind::kUnsupported, "{} {}", absent.option, absent.advice);
-  if (arguments.value_or("detect-zeroes", "off") != "off")
-    return fail(ErrorKind::kUnsupported, "--detect-zeroes is not there, except off");
   DOPPEL_TRY(parse_connection(arguments, options));
   DOPPEL_ASSIGN(ExportOptions common, common_export(arguments));
   for (const std::string& text : arguments.values("export")) {
@@ -302,10 +333,15 @@ Result<Options> parse_options(std::span<const std::string> words) {
   if (arguments.rest().size() > 1) return wrong("expecting one image file name, not {}", arguments.rest().size());
   if (arguments.rest().size() == 1) {
     common.filename = arguments.rest()[0];
+    if (arguments.has("image-opts")) {
+      if (arguments.has("f") || arguments.has("o")) return wrong("--image-opts excludes --format and --offset");
+      DOPPEL_ASSIGN(common.nodes, block::NodeOptions::parse(common.filename));
+    }
     options.exports.push_back(std::move(common));
   }
   if (options.exports.empty()) return wrong("an image file name is missing");
   DOPPEL_TRY(finish_exports(options));
+  if (!options.device.empty()) DOPPEL_TRY(check_device(arguments, options));
   return options;
 }
 
@@ -320,9 +356,11 @@ std::string help_text() {
         fmt::format("{}--{}{}{}", short_form, row.option.long_name, row.value.empty() ? "" : "=", row.value);
     text += fmt::format("  {:<28}  {}\n", words, row.help);
     if (row.option.long_name == "export")
-      text +=
-          fmt::format("  {:<28}  {}\n", "", "snapshot=, load-snapshot=, cache=, discard=, offset=, allocation-depth=");
-    if (row.option.long_name == "object") text += fmt::format("  {:<28}  {}\n", "", "verify-peer= and priority=");
+      text += fmt::format("  {:<28}  {}\n", "", "snapshot=, load-snapshot=, cache=, discard=, offset=,");
+    if (row.option.long_name == "export")
+      text += fmt::format("  {:<28}  {}\n", "", "allocation-depth=, bitmap=, detect-zeroes=");
+    if (row.option.long_name == "object")
+      text += fmt::format("  {:<28}  {}\n", "", "endpoint=server, verify-peer= and priority=");
   }
   return text + "\nOptions are qemu-nbd's; docs/nbd.md tells more.\n";
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "block/image/node_options.h"
 #include "block/image/open_image.h"
 
 namespace doppel::nbd {
@@ -15,7 +16,8 @@ namespace doppel::nbd {
 struct ExportOptions {
   std::string name{};
   std::string description{};
-  std::string filename{};
+  std::string filename{};  // or options of nodes, as NODES has them
+  std::optional<block::NodeOptions> nodes{};
   std::string format{};  // empty: by the image's first bytes
   bool read_only = false;
   bool snapshot = false;            // writes go to a temporary file that nobody sees
@@ -23,11 +25,19 @@ struct ExportOptions {
   block::CacheMode cache = block::CacheMode::kWriteback;
   bool discard = false;
   bool allocation_depth = false;
+  std::string detect_zeroes = "off";
   std::string bitmap{};  // offered as a context; empty: none
   std::uint64_t offset = 0;
 };
 
-/// -object tls-creds-x509 or tls-creds-psk.
+/// --object of types that images refer to: secret, throttle-group.
+struct ImageObject {
+  std::string type{};
+  std::string id{};
+  block::OptionTexts options{};
+};
+
+/// --object tls-creds-x509 or tls-creds-psk.
 struct TlsOptions {
   std::string id{};
   bool psk = false;
@@ -38,12 +48,14 @@ struct TlsOptions {
 };
 
 struct Options {
-  enum class Action : std::uint8_t { kServe, kHelp, kVersion };
+  enum class Action : std::uint8_t { kServe, kDisconnect, kHelp, kVersion };
   Action action = Action::kServe;
   std::vector<ExportOptions> exports{};
+  std::vector<ImageObject> objects{};
   std::string address{};  // to listen on; empty: any
   std::string port = "10809";
   std::string socket_path{};  // not empty: a Unix socket instead of TCP
+  std::string device{};       // not empty: the kernel's NBD client instead of either, or what to disconnect
   unsigned most_clients = 1;  // 0: no limit of its own
   bool persistent = false;
   bool verbose = false;

@@ -64,15 +64,33 @@ TEST(NbdOptions, CredentialsAreFoundById) {
   EXPECT_FALSE(parse({"--object", "tls-creds-x509,id=t,dir=/d", "--tls-creds", "t", "a"}));  // a client's
 }
 
+TEST(NbdOptions, TheKernelsDevices) {
+  const auto attach = parse({"-c", "/dev/nbd0", "a"});
+  ASSERT_TRUE(attach) << attach.error().describe();
+  EXPECT_EQ(attach->device, "/dev/nbd0");
+  EXPECT_TRUE(attach->fork);
+  EXPECT_FALSE(parse({"-c", "/dev/nbd0", "-v", "a"})->fork);
+  const auto detach = parse({"-d", "/dev/nbd0"});
+  ASSERT_TRUE(detach) << detach.error().describe();
+  EXPECT_EQ(detach->action, Options::Action::kDisconnect);
+  EXPECT_EQ(detach->device, "/dev/nbd0");
+}
+
 TEST(NbdOptions, MistakesAreRefused) {
   for (const auto& words : std::vector<std::vector<std::string>>{{},
                                                                  {"-p", "70000", "a"},
                                                                  {"-k", "s", "-p", "1", "a"},
                                                                  {"-e", "-1", "a"},
                                                                  {"--cache=x", "a"},
-                                                                 {"-c", "/dev/nbd0", "a"},
+                                                                 {"-c", "/dev/nbd0", "-p", "1", "a"},
+                                                                 {"-c", "/dev/nbd0", "--export", "file=a", "b"},
+                                                                 {"-d"},
                                                                  {"--export", "name=a"},
-                                                                 {"--object", "secret,id=s", "a"},
+                                                                 {"--object", "secret,data=x", "a"},
+                                                                 {"--object", "secrets,id=s", "a"},
+                                                                 {"--image-opts", "-f", "raw", "driver=raw"},
+                                                                 {"--detect-zeroes=maybe", "a"},
+                                                                 {"--detect-zeroes=unmap", "a"},
                                                                  {"-L", "a"}})
     EXPECT_FALSE(parse(words));
 }
