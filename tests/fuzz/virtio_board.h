@@ -1,14 +1,15 @@
-// The board of the virtio fuzz target: a disk, and a driver that knows where its rings are and little else.
+// The board of the virtio fuzz targets: a device, and a driver that knows where its rings are and little else.
 #pragma once
 
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "block/fake_disk.h"
 #include "event/loop.h"
 #include "fuzz/fuzz_input.h"
 #include "hw/pci/pci_test_rig.h"
-#include "hw/virtio/virtio_blk.h"
+#include "hw/virtio/virtio_pci.h"
 
 namespace doppel::fuzz {
 
@@ -17,23 +18,30 @@ struct VirtioBoard {
   static constexpr std::uint64_t kModern = 0x2000'0000;
   static constexpr std::uint16_t kLegacy = 0xc000;
   static constexpr std::uint16_t kSlots = 16;
-  // The queue: descriptors, driver area, device area, and what chains and headers are made of behind them.
+  // Each queue: descriptors, driver area, device area. What chains and headers are made of is behind them.
   static constexpr std::uint64_t kRing = 0x1000;
   static constexpr std::uint64_t kDriver = 0x1200;
   static constexpr std::uint64_t kDevice = 0x1300;
-  static constexpr std::uint64_t kRest = 0x1400;
+  static constexpr std::uint64_t kStride = 0x400;
+  static constexpr std::uint64_t kRest = 0x2000;
 
-  explicit VirtioBoard(std::uint8_t options) {
+  /// A device with QUEUES queues; attach() gives it.
+  VirtioBoard(std::uint8_t options, unsigned queues) : queues(queues) {
     pci.memory->add(pci.topology.ram("ram", ram, 0, kRamSize), 0);
-    hw::VirtioBlkConfig config;
+    disk.is_read_only = (options & 16U) != 0;
+  }
+  template <class Config>
+  static Config config_of(std::uint8_t options) {
+    Config config;
     config.packed = (options & 1U) != 0;
     config.event_idx = (options & 2U) != 0;
     config.indirect_desc = (options & 4U) != 0;
     config.ioeventfd = (options & 8U) != 0;
-    config.num_queues = 2;
     config.queue_size = kSlots;
-    disk.is_read_only = (options & 16U) != 0;
-    auto made = hw::create_virtio_blk(pci.services(), {.loop = loop, .ports = &pci.io_space}, disk, config, 1);
+    return config;
+  }
+  [[nodiscard]] hw::VirtioPciParts parts() { return {.loop = loop, .ports = &pci.io_space}; }
+  void attach(Result<std::unique_ptr<hw::VirtioPci>> made) {
     require(made.has_value(), "the device can be made");
     function = std::move(*made);
     require(pci.bus.attach(*function, hw::PciAddress{4, 0}).has_value(), "it can be attached");
@@ -67,12 +75,13 @@ struct VirtioBoard {
       set(Common::kDriverFeature, 4, (choice & 1U) != 0 ? input.take<std::uint32_t>() : offered);
     }
     set(Common::kDeviceStatus, 1, 0x0b);
-    for (unsigned queue = 0; queue < 2; ++queue) {
+    for (unsigned queue = 0; queue < queues; ++queue) {
       const bool wild = (choice & 2U) != 0;
+      const std::uint64_t place = queue * kStride;
       set(Common::kQueueSelect, 2, queue);
-      set(Common::kQueueDescriptors, 8, wild ? input.take<std::uint64_t>() : kRing);
-      set(Common::kQueueDriver, 8, wild ? input.take<std::uint32_t>() % kRamSize : kDriver);
-      set(Common::kQueueDevice, 8, wild ? input.take<std::uint32_t>() % kRamSize : kDevice);
+      set(Common::kQueueDescriptors, 8, wild ? input.take<std::uint64_t>() : kRing + place);
+      set(Common::kQueueDriver, 8, wild ? input.take<std::uint32_t>() % kRamSize : kDriver + place);
+      set(Common::kQueueDevice, 8, wild ? input.take<std::uint32_t>() % kRamSize : kDevice + place);
       set(Common::kQueueSize, 2, wild ? input.take<std::uint16_t>() : kSlots);
       set(Common::kQueueEnable, 2, 1);
     }
@@ -97,27 +106,34 @@ struct VirtioBoard {
       pci.out(at, size, input.take<std::uint16_t>() & (size == 4 ? 0xfU : 0xffffU));
   }
   void write_memory(FuzzInput& input) {
-    const std::uint64_t at = kRing + input.below(0x800);
+    const std::uint64_t at = kRing + input.below(0x1200);
     const auto bytes = input.take_bytes(input.take<std::uint8_t>() % 64U);
     std::ranges::copy(bytes, ram->host() + at);
   }
-  /// A chain of four descriptors, good but for what INPUT says, a kick, and the loop's turn.
-  void offer(FuzzInput& input) {
+  struct Piece {
+    std::uint64_t at = 0;
+    std::uint32_t size = 0;
+    bool writable = false;
+  };
+  /// A chain of PIECES in QUEUE, good but for what INPUT says, a kick, and the loop's turn.
+  void offer(FuzzInput& input, unsigned queue, std::span<const Piece> pieces) {
+    const std::uint64_t place = queue * kStride;
     const unsigned slot = input.below(kSlots);
-    store(kRest, input.take<std::uint8_t>() % 16U);  // the header: type, sector
-    store(kRest + 8, input.take<std::uint16_t>() % 600U);
-    for (unsigned i = 0; i < 4; ++i) {
-      const std::uint64_t at = kRing + 16U * ((slot + i) % kSlots);
-      const auto flags = input.take<std::uint16_t>();
-      store(at, i == 0 ? kRest : kRest + 0x100 + input.take<std::uint16_t>() % 0x8000U);
-      store(at + 4, (flags & 0x40U) != 0 ? input.take<std::uint32_t>() : 0U);
-      store(at + 8, i == 0 ? 16U : (flags & 0x20U) != 0 ? input.take<std::uint32_t>() : i == 3 ? 1U : 512U);
-      store(at + 12, (flags & 0x8087U) | ((slot + i + 1U) % kSlots) << 16U);
+    for (unsigned i = 0; i < pieces.size(); ++i) {
+      const std::uint64_t at = kRing + place + 16U * ((slot + i) % kSlots);
+      const auto wild = input.take<std::uint16_t>();
+      const bool keeps_flags = (wild & 0x700U) != 0;
+      const unsigned good = (i + 1 < pieces.size() ? 1U : 0U) | (pieces[i].writable ? 2U : 0U);
+      store(at, pieces[i].at);
+      store(at + 4, (wild & 0x40U) != 0 && !keeps_flags ? input.take<std::uint32_t>() : 0U);
+      store(at + 8, (wild & 0x3020U) == 0x20U ? input.take<std::uint32_t>() : pieces[i].size);
+      store(at + 12, (keeps_flags ? good : wild & 0x8087U) | ((slot + i + 1U) % kSlots) << 16U);
     }
-    const std::uint16_t index = static_cast<std::uint16_t>(ram_at(kDriver + 2) + (input.below(8) == 0 ? 2U : 1U));
-    store16(kDriver + 4 + 2U * ((index - 1U) % kSlots), static_cast<std::uint16_t>(slot));
-    store16(kDriver + 2, index);
-    pci.memory_space.write({kModern + hw::VirtioPci::kNotifyOffset + 4U * input.below(3)}, 2, 0);
+    const std::uint64_t driver = kDriver + place;
+    const std::uint16_t index = static_cast<std::uint16_t>(ram_at(driver + 2) + (input.below(8) == 0 ? 2U : 1U));
+    store16(driver + 4 + 2U * ((index - 1U) % kSlots), static_cast<std::uint16_t>(slot));
+    store16(driver + 2, index);
+    pci.memory_space.write({kModern + hw::VirtioPci::kNotifyOffset + 4U * queue}, 2, queue);
     loop.run_ready();
   }
   void answer(FuzzInput& input) {
@@ -130,11 +146,31 @@ struct VirtioBoard {
   void store16(std::uint64_t at, std::uint16_t value) { store_le(ram->host() + at, value); }
   [[nodiscard]] std::uint16_t ram_at(std::uint64_t at) const { return load_le<std::uint16_t>(ram->host() + at); }
 
+  const unsigned queues;
   event::Loop loop;
   hw::test::PciRig pci;
   std::shared_ptr<memory::RamBlock> ram = memory::RamBlock::create({.size = kRamSize}).value();
   block::FakeDisk disk{1 << 18};
   std::unique_ptr<hw::VirtioPci> function;
 };
+
+/// What both targets do with their input. OFFER makes a request of it.
+template <class Board>
+void drive(FuzzInput& input, Board& board, void (Board::*offer)(FuzzInput&)) {
+  while (!input.empty()) {
+    switch (const unsigned kind = input.below(kCommonOperations + 11); kind) {
+      case 0:
+      case 1:
+      case 2: board.common(input, kind); break;
+      case 3: board.start(input); break;
+      case 4: board.modern_access(input); break;
+      case 5: board.legacy_access(input); break;
+      case 6: board.write_memory(input); break;
+      case 7: board.answer(input); break;
+      case 8: board.loop.run_ready(); break;
+      default: (board.*offer)(input);
+    }
+  }
+}
 
 }  // namespace doppel::fuzz

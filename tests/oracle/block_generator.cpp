@@ -438,6 +438,26 @@ bool BlockGenerator::is_safe_target(const CodeBlock& block, std::uint64_t target
          within(layout::kContext + layout::kContextSize, layout::kArenaEnd);
 }
 
+namespace {
+
+/// Do processors differ in the fault that SAMPLE ended with, or in what there is behind it?
+bool may_fault_otherwise(const Sample& sample, const Ending& ending) {
+  if (ending.vector == Ending::kNoFault) return false;
+  const bool is_gp = ending.vector == x86::kGeneralProtection;
+  switch (sample.zydis.mnemonic) {
+    case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR: return is_gp;  // AMD's have bit 17, MM
+    default: break;
+  }
+  if (tolerance_of(sample).any_fault) return true;
+  // Whether the target or the stack is found bad first.
+  if (sample.zydis.meta.category == ZYDIS_CATEGORY_CALL) return is_gp;
+  // How far a gather has come by then, and what is in the registers above it.
+  return accel::soft::is_gather(sample.zydis.mnemonic);
+}
+
+}  // namespace
+
 BlockGenerator::Rehearsal BlockGenerator::rehearse(CodeBlock& block, const ProcessorState& state,
                                                    std::span<std::uint8_t> code) const {
   Random unused(1);
@@ -462,12 +482,7 @@ BlockGenerator::Rehearsal BlockGenerator::rehearse(CodeBlock& block, const Proce
     if (!states.stays(result.state)) return result;
     guest_.select(step.decoded);
     result.ending = guest_.run(result.state);
-    // Whether the target or the stack is found bad first differs between processors.
-    const bool is_call = step.sample.zydis.meta.category == ZYDIS_CATEGORY_CALL;
-    if (is_call && result.ending.vector == x86::kGeneralProtection) return result;
-    // So does how far a gather has come by then, and what is in the registers above it.
-    const bool faulted = result.ending.vector != Ending::kNoFault;
-    if (faulted && accel::soft::is_gather(step.sample.zydis.mnemonic)) return result;
+    if (may_fault_otherwise(step.sample, result.ending)) return result;
     if (result.ending.vector != Ending::kNoFault) break;
     if (result.state.rip != step.sample.address + bytes.size()) {
       result.safe = is_safe_target(block, result.state.rip);

@@ -59,6 +59,11 @@ constexpr std::array kTolerances = {
     MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVQ, {.cr2 = kAllBits, .may_fault = true}},
     MnemonicTolerance{ZYDIS_MNEMONIC_MASKMOVDQU, {.cr2 = kAllBits, .may_fault = true}},
     MnemonicTolerance{ZYDIS_MNEMONIC_VMASKMOVDQU, {.cr2 = kAllBits, .may_fault = true}},
+    // Which operand is read first (some AMD processors begin with RDI's).
+    MnemonicTolerance{ZYDIS_MNEMONIC_CMPSB, {.any_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_CMPSW, {.any_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_CMPSD, {.any_fault = true}},
+    MnemonicTolerance{ZYDIS_MNEMONIC_CMPSQ, {.any_fault = true}},
 };
 
 /// Little-endian bytes as one number.
@@ -74,6 +79,7 @@ std::string describe(const Ending& ending) {
 }
 
 bool same_ending(const Ending& a, const Ending& b, const Tolerance& tolerance) {
+  if (tolerance.any_fault && a.vector != Ending::kNoFault && b.vector != Ending::kNoFault) return true;
   return a.vector == b.vector && a.error_code == b.error_code && ((a.cr2 ^ b.cr2) & ~tolerance.cr2) == 0;
 }
 

@@ -24,6 +24,7 @@ struct Tolerance {
   std::uint32_t image_holes = 0;  // of the memory operand: bit N stands for bytes 2N and 2N + 1
   std::uint64_t cr2 = 0;          // bits that need not be equal
   bool may_fault = false;         // the host may fault where the guest need not
+  bool any_fault = false;         // where both fault, they may do so for different reasons
 };
 Tolerance tolerance_of(const Sample& sample);
 /// Makes the bytes at ADDRESS that TOLERANCE excepts equal.

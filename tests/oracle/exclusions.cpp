@@ -127,6 +127,8 @@ const char* why_excluded(const ZydisDecodedInstruction& instruction) {
            "APM 3, JMP Near)";
   if (is_loop(instruction) && has_repeat_prefix(instruction))
     return "a repeat prefix before LOOPcc: unpredictable (SDM 2A 2.1.1); AMD takes it for the condition";
+  if (instruction.mnemonic == ZYDIS_MNEMONIC_CLZERO && has_repeat_prefix(instruction))
+    return "a repeat prefix before CLZERO: AMD's processors differ";
   if (instruction.meta.isa_set == ZYDIS_ISA_SET_PREFETCH_NOP && instruction.raw.modrm.mod == 3)
     return "0F 0D with a register: reserved NOP with Intel, #UD with AMD (SDM 2D table A-3; APM 3, PREFETCH)";
   return nullptr;
