@@ -12,8 +12,8 @@ struct PolicyDiskTest : testing::Test {
   FakeDisk& make(ErrorPolicy policy) {
     auto owned = std::make_unique<FakeDisk>(4096);
     FakeDisk& fake = *owned;
-    disk = std::make_unique<PolicyDisk>(std::move(owned), policy,
-                                        [this](const Error& error, std::uint64_t) { stops.push_back(error.describe()); });
+    disk = std::make_unique<PolicyDisk>(
+        std::move(owned), policy, [this](const Error& error, std::uint64_t) { stops.push_back(error.describe()); });
     return fake;
   }
   Buffers buffers() { return {{.iov_base = bytes.data(), .iov_len = bytes.size()}}; }

@@ -4,7 +4,7 @@
 #include <span>
 #include <string_view>
 
-#include "tools/img/arguments.h"
+#include "tools/common/arguments.h"
 #include "tools/img/session.h"
 
 namespace doppel::img {

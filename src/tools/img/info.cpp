@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/common/format.h"
 #include "tools/img/command.h"
-#include "tools/img/format.h"
 
 namespace doppel::img {
 namespace {
@@ -24,8 +24,8 @@ constexpr OptionRow kOptions[] = {
 
 void print_human(const NodeInfo& info, const std::string& filename) {
   fmt::print("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", filename, info.format,
-             short_size(info.virtual_size), info.virtual_size,
-             info.disk_size_known ? short_size(info.disk_size) : "unavailable");
+             tools::short_size(info.virtual_size), info.virtual_size,
+             info.disk_size_known ? tools::short_size(info.disk_size) : "unavailable");
   if (info.encrypted) fmt::print("encrypted: yes\n");
   if (info.cluster_size != 0) fmt::print("cluster_size: {}\n", info.cluster_size);
   if (info.dirty) fmt::print("cleanly shut down: no\n");
@@ -36,10 +36,10 @@ void print_human(const NodeInfo& info, const std::string& filename) {
     fmt::print("\n");
     if (!info.backing_format.empty()) fmt::print("backing file format: {}\n", info.backing_format);
   }
-  if (!info.snapshots.empty()) fmt::print("Snapshot list:\n{}", snapshot_list(info.snapshots));
+  if (!info.snapshots.empty()) fmt::print("Snapshot list:\n{}", tools::snapshot_list(info.snapshots));
   if (info.details.empty()) return;
   fmt::print("Format specific information:\n");
-  print_details(info.details, 4);
+  tools::print_details(info.details, 4);
 }
 
 ordered_json snapshot_json(const SnapshotInfo& snapshot) {

@@ -9,9 +9,12 @@
 #include "block/image/graph.h"
 #include "block/image/open_image.h"
 #include "block/qcow2/image.h"
-#include "tools/img/arguments.h"
+#include "tools/common/arguments.h"
 
 namespace doppel::img {
+
+using tools::Arguments;
+using tools::OptionRow;
 
 class Session {
  public:

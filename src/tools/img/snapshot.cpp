@@ -1,8 +1,8 @@
 // snapshot: lists, creates, applies and deletes an image's internal snapshots.
 #include <fmt/core.h>
 
+#include "tools/common/format.h"
 #include "tools/img/command.h"
-#include "tools/img/format.h"
 
 namespace doppel::img {
 namespace {
@@ -34,7 +34,7 @@ Result<int> run(Session& session, const Arguments& arguments) {
   DOPPEL_ASSIGN(OpenImage image, OpenImage::open(session, options));
   if (list) {
     const auto snapshots = image.node().info().snapshots;
-    if (!snapshots.empty()) fmt::print("Snapshot list:\n{}", snapshot_list(snapshots));
+    if (!snapshots.empty()) fmt::print("Snapshot list:\n{}", tools::snapshot_list(snapshots));
     return 0;
   }
   DOPPEL_TRY(change(session, image, arguments));

@@ -1,7 +1,7 @@
 // Everything but reading and writing.
 #include "base/bits.h"
 #include "base/text.h"
-#include "tools/img/format.h"
+#include "tools/common/format.h"
 #include "tools/io/report.h"
 #include "tools/io/shell.h"
 
@@ -90,7 +90,7 @@ bool info(Shell& shell, const Arguments& /*arguments*/) {
   }
   if (facts.details.empty()) return true;
   fmt::print("Format specific information:\n");
-  img::print_details(facts.details, 4);
+  tools::print_details(facts.details, 4);
   return true;
 }
 

@@ -5,13 +5,13 @@
 #include <string>
 #include <string_view>
 
-#include "tools/img/arguments.h"
+#include "tools/common/arguments.h"
 #include "tools/io/image.h"
 
 namespace doppel::io {
 
-using img::Arguments;
-using img::OptionRow;
+using tools::Arguments;
+using tools::OptionRow;
 
 /// What one command sees.
 struct Shell {

@@ -7,13 +7,13 @@
 #include "base/text.h"
 #include "block/image/create_image.h"
 #include "block/image/graph.h"
-#include "tools/img/arguments.h"
+#include "tools/common/arguments.h"
 
 namespace doppel::nbd {
 namespace {
 
-using img::Arguments;
-using img::OptionRow;
+using tools::Arguments;
+using tools::OptionRow;
 
 constexpr std::uint64_t kMostPort = 65535;
 constexpr std::uint64_t kMostShared = 0x7fff'ffff;

@@ -1,4 +1,4 @@
-// The options of one doppel-img command, by a table.
+// The options of a tool or of one of its commands, by a table.
 #pragma once
 
 #include <map>
@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-namespace doppel::img {
+namespace doppel::tools {
 
 /// SHORT_NAME 0: there is only the long form; an empty LONG_NAME: only the short one.
 struct OptionRow {
@@ -45,4 +45,4 @@ class Arguments {
   std::vector<std::string> rest_;
 };
 
-}  // namespace doppel::img
+}  // namespace doppel::tools

@@ -1,8 +1,8 @@
-#include "tools/img/arguments.h"
+#include "tools/common/arguments.h"
 
 #include <gtest/gtest.h>
 
-namespace doppel::img {
+namespace doppel::tools {
 namespace {
 
 constexpr OptionRow kRows[] = {
@@ -34,4 +34,4 @@ TEST(Arguments, SaysWhatIsWrong) {
 }
 
 }  // namespace
-}  // namespace doppel::img
+}  // namespace doppel::tools

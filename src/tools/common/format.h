@@ -1,4 +1,4 @@
-// Texts that several commands print as qemu-img does.
+// Texts that several tools print as QEMU's do.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "block/node.h"
 
-namespace doppel::img {
+namespace doppel::tools {
 
 /// "1.5 MiB": three digits.
 std::string short_size(std::uint64_t bytes);
@@ -16,4 +16,4 @@ void print_details(const block::FormatDetails& details, unsigned indent);
 /// A table with a head and a line for each.
 std::string snapshot_list(const std::vector<block::SnapshotInfo>& snapshots);
 
-}  // namespace doppel::img
+}  // namespace doppel::tools

@@ -1,10 +1,10 @@
-#include "tools/img/arguments.h"
+#include "tools/common/arguments.h"
 
 #include <cctype>
 
 #include "base/text.h"
 
-namespace doppel::img {
+namespace doppel::tools {
 namespace {
 
 std::string key_of(const OptionRow& row) {
@@ -91,4 +91,4 @@ std::vector<std::string> Arguments::values(std::string_view name) const {
   return found == options_.end() ? std::vector<std::string>{} : found->second;
 }
 
-}  // namespace doppel::img
+}  // namespace doppel::tools

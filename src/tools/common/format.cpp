@@ -1,10 +1,10 @@
-#include "tools/img/format.h"
+#include "tools/common/format.h"
 
 #include <fmt/core.h>
 
 #include <ctime>
 
-namespace doppel::img {
+namespace doppel::tools {
 
 namespace {
 
@@ -68,4 +68,4 @@ std::string snapshot_list(const std::vector<block::SnapshotInfo>& snapshots) {
   return text;
 }
 
-}  // namespace doppel::img
+}  // namespace doppel::tools
