@@ -18,7 +18,7 @@ constexpr std::uint16_t kSecondFont = 0x100;
 using Crtc = VgaIndexed<kCrtcBits>;
 
 unsigned word(const Crtc& crtc, unsigned high) {
-  return crtc[high] << 8U | crtc[high + 1];
+  return unsigned{crtc[high]} << 8U | crtc[high + 1];
 }
 
 /// Ten bits, whose upper two are elsewhere: 1 and 6 of the overflow register.

@@ -198,7 +198,7 @@ void Vga::write_dispi(unsigned index, std::uint16_t value) {
   if (dispi_.write(index, value)) enter_svga_mode();
 }
 
-/// The window shows graphics at A0000: linear memory, or with 4 bits for each pixel four planes.
+/// The window shows graphics at A0000, as plain memory: linear, or with 4 bits for each pixel in four planes.
 void Vga::enter_svga_mode() {
   auto& graphics = registers_.graphics;
   auto& sequencer = registers_.sequencer;
@@ -207,6 +207,9 @@ void Vga::enter_svga_mode() {
   const bool is_linear = dispi_.bits_per_pixel() > 4;
   sequencer.set(vga::kMemoryMode, is_linear ? vga::kChain4 | 0x06 : 0x06);
   graphics.set(vga::kMode, is_linear ? vga::kShift256 : 0);
+  graphics.set(vga::kEnableSetReset, 0);
+  graphics.set(vga::kDataRotate, 0);
+  graphics.set(vga::kBitMask, 0xff);
   if (dispi_.keeps_memory()) return;
   const std::uint64_t bytes =
       std::uint64_t{dispi_.width()} * dispi_.height() * align_up(dispi_.bits_per_pixel(), 8U) / 8;
