@@ -53,7 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 8: look(*vga, screen); break;
       case 9: {  // a register by its index
         static constexpr std::uint16_t kIndexPorts[] = {0x3c4, 0x3ce, 0x3d4};
-        rig.out(kIndexPorts[input.below(3)], 2, input.below(32) | input.take<std::uint8_t>() << 8U);
+        rig.out(kIndexPorts[input.below(3)], 2, input.below(32) | unsigned{input.take<std::uint8_t>()} << 8U);
         break;
       }
       case 10:
