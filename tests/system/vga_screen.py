@@ -85,6 +85,10 @@ class VgaScreen:
     def send(self, keys):
         os.write(self.terminal, keys.encode())
 
+    def resize(self, rows):
+        self.screen.resize(rows, COLUMNS)
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, COLUMNS, 0, 0))
+
     def has_ended(self):
         if self.status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)

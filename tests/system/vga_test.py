@@ -50,6 +50,20 @@ class Vga(unittest.TestCase):
                 self.assertEqual(machine.wait(), 0)
                 self.assertTrue(machine.terminal_is_restored())
 
+    def test_small_terminals_and_stops(self):
+        with screen(["-fda", "", "-boot", "n"]) as machine:
+            machine.wait_for("No bootable device")
+            machine.resize(5)  # its cursor is in the sixth row or below
+            machine.wait_until(lambda: any("No bootable device" in line for line in machine.lines)
+                               and not any("SeaBIOS" in line for line in machine.lines), "the rows around the cursor")
+            machine.resize(vga_screen.ROWS)
+            machine.wait_for("SeaBIOS (version")
+            os.kill(machine.pid, signal.SIGTSTP)
+            os.waitpid(machine.pid, os.WUNTRACED)
+            self.assertTrue(machine.terminal_is_restored())
+            os.kill(machine.pid, signal.SIGCONT)
+            machine.wait_until(lambda: not machine.terminal_is_restored(), "the screen once more")
+
     def test_linux_is_logged_in_to(self):
         with screen(["-hda", os.path.join(WORK, "disk.img")]) as machine:
             machine.wait_for(" the test system")

@@ -55,12 +55,13 @@ Result<std::unique_ptr<TerminalScreen>> TerminalScreen::open() {
     return fail(ErrorKind::kInvalidArgument, "standard input and output are no terminal; start Doppel in one");
   choose_character_set();
   SCREEN* const screen = newterm(nullptr, stdout, stdin);
-  if (screen == nullptr) {
+  auto handle = screen != nullptr ? std::make_unique<Handle>(screen) : nullptr;
+  if (handle == nullptr || tigetstr("cup") == nullptr) {
     const char* const type = std::getenv("TERM");
     return fail(ErrorKind::kUnsupported, "this terminal (TERM={}) is not known here, or cannot place its cursor",
                 type != nullptr ? type : "");
   }
-  return std::unique_ptr<TerminalScreen>(new TerminalScreen(std::make_unique<Handle>(screen)));
+  return std::unique_ptr<TerminalScreen>(new TerminalScreen(std::move(handle)));
 }
 
 TerminalScreen::TerminalScreen(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {
