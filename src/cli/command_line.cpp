@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/options.h"
 #include "vm/config_json.h"
+#include "vm/machine_types.h"
 
 namespace doppel::cli {
 
@@ -87,6 +88,37 @@ Result<> check_daemon(const CommandLine& line) {
   return {};
 }
 
+/// `-vga std`, or what a display of ours has to show: in front of all other devices, where QEMU's boards have it.
+void add_default_vga(CommandLine& line) {
+  const auto type = vm::find_machine_type(line.vm.machine.type);
+  const bool has_own = std::ranges::find(line.vm.devices, "VGA", &vm::DeviceConfig::driver) != line.vm.devices.end();
+  const bool by_default = line.vm.display.kind != vm::DisplayKind::kNone && line.vm.default_devices && !has_own &&
+                          type && (*type)->kind == vm::MachineKind::kPc;
+  if (line.vga.value_or(by_default))
+    line.vm.devices.insert(line.vm.devices.begin(), {.driver = "VGA", .properties = {}});
+}
+
+/// `-display curses` has the terminal for itself.
+Result<> check_terminal(const CommandLine& line) {
+  if (line.vm.display.kind != vm::DisplayKind::kCurses) return {};
+  if (line.no_graphic)
+    return fail(ErrorKind::kInvalidArgument,
+                "-nographic and '-display curses' both want the terminal; write one of them");
+  if (line.vm.process.daemonize)
+    return fail(ErrorKind::kInvalidArgument, "-daemonize leaves the terminal; write '-display none'");
+  for (const chardev::ChardevConfig& config : line.vm.chardevs)
+    if (std::holds_alternative<chardev::StdioBackend>(config.backend))
+      return fail(ErrorKind::kInvalidArgument,
+                  "'-display curses' and chardev '{}' both want the terminal; write '-serial null' or "
+                  "'-serial file:FILE', or '-display none'",
+                  config.id);
+  if (line.vm.process.gdb.starts_with("stdio"))
+    return fail(ErrorKind::kInvalidArgument,
+                "'-display curses' and '-gdb stdio' both want the terminal; write "
+                "'-gdb tcp::1234'");
+  return {};
+}
+
 /// Chardevs may come after the ports that name them.
 Result<> check_serial_chardevs(const CommandLine& line) {
   for (const std::string& id : line.vm.serial) {
@@ -103,6 +135,8 @@ Result<> check_serial_chardevs(const CommandLine& line) {
 Result<> finish(CommandLine& line) {
   DOPPEL_TRY(add_default_serial(line));
   DOPPEL_TRY(check_serial_chardevs(line));
+  add_default_vga(line);
+  DOPPEL_TRY(check_terminal(line));
   finish_disks(line);
   DOPPEL_TRY(choose_accelerators(line));
   DOPPEL_TRY(check_daemon(line));

@@ -45,6 +45,7 @@ struct CommandLine {
   std::vector<BoardDrive> board_drives;
   bool snapshot = false;       // -snapshot
   bool no_graphic = false;     // -nographic
+  std::optional<bool> vga;     // -vga std, -vga none
   bool default_serial = true;  // the first serial port is nobody's yet
   bool dump_config = false;    // -dump-config
 };

@@ -51,8 +51,8 @@ TEST(CommandLine, ErrorsNameTheOptionAndItsValue) {
 }
 
 TEST(CommandLine, NotesNameTheOptionAndItsValue) {
-  EXPECT_EQ(parse_line({"-vga", "std"}).notes,
-            (Words{"-vga std: there is no display adapter yet; going on as with '-vga none'"}));
+  EXPECT_EQ(parse_line({"-usbdevice", "tablet"}).notes,
+            (Words{"-usbdevice tablet: USB is not there yet; going on without"}));
 }
 
 TEST(CommandLine, APrintoutEndsTheReading) {
@@ -92,6 +92,7 @@ TEST(CommandLine, EveryOptionOfQemuIsKnown) {
                            "chroot",
                            "compat",
                            "cpu",
+                           "curses",
                            "d",
                            "D",
                            "daemonize",

@@ -86,7 +86,7 @@ constexpr std::array kBuiltIn = {
 /// Drivers of QEMU that no machine of ours has; a name with '*' stands for all that begin so.
 constexpr auto kAbsentDrivers = std::to_array<std::string_view>({
     "AC97",           "ES1370",
-    "ICH9-LPC",       "VGA",
+    "ICH9-LPC",       "sga",
     "adlib",          "ahci",
     "am53c974",       "apic*",
     "ati-vga",        "bochs-display",

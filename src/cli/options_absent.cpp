@@ -57,7 +57,7 @@ Result<> switch_off(CommandLine& line, std::string_view) {
 // NOLINTBEGIN(readability-identifier-naming)
 constexpr auto refuse_disk = refuse<"this is not there yet; write '-hda FILE' or '-drive file=FILE'">;
 constexpr auto refuse_network = refuse<"network devices are not there yet; write '-nic none'">;
-constexpr auto refuse_display = refuse<"there is no display yet; write '-display none'">;
+constexpr auto refuse_display = refuse<"only text is shown yet; write '-display curses', or '-display none'">;
 constexpr auto refuse_saving = refuse<"migration and snapshots are not there yet">;
 constexpr auto refuse_sharing = refuse<"shared folders are not there yet">;
 constexpr auto refuse_soft = refuse<"this needs the software accelerator, which is not there yet">;

@@ -36,7 +36,7 @@ TEST(AbsentOptions, WhatAGuestWouldMissIsRefused) {
   EXPECT_EQ(error_of({"-iscsi", "x=y"}), "-iscsi x=y: this is not there yet; write '-hda FILE' or '-drive file=FILE'");
   EXPECT_EQ(error_of({"-netdev", "user,id=n"}),
             "-netdev user,id=n: network devices are not there yet; write '-nic none'");
-  EXPECT_EQ(error_of({"-vnc", ":0"}), "-vnc :0: there is no display yet; write '-display none'");
+  EXPECT_EQ(error_of({"-vnc", ":0"}), "-vnc :0: only text is shown yet; write '-display curses', or '-display none'");
   EXPECT_EQ(error_of({"-incoming", "defer"}), "-incoming defer: migration and snapshots are not there yet");
 }
 

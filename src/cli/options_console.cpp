@@ -85,18 +85,33 @@ Result<> apply_debugcon(CommandLine& line, std::string_view value) {
 
 Result<> apply_nographic(CommandLine& line, std::string_view) {
   line.no_graphic = true;
+  line.vm.machine.properties.emplace_back("graphics", "off");
   return {};
 }
 
 Result<> apply_display(CommandLine& line, std::string_view value) {
-  if (wants_help(value)) return print(line, "Available display backend types:\nnone\n");
-  if (value != "none") line.notes.push_back("there is no display yet; going on as with '-display none'");
+  if (wants_help(value)) return print(line, "Available display backend types:\ncurses\nnone\n");
+  // Options of a display, such as "curses,charset=CP850", are for those of QEMU.
+  const std::string_view kind = value.substr(0, value.find(','));
+  line.vm.display.kind = kind == "curses" ? vm::DisplayKind::kCurses : vm::DisplayKind::kNone;
+  if (kind != "curses" && kind != "none")
+    line.notes.push_back(
+        fmt::format("there is no display '{}' yet, going on as with '-display none'; '-display curses' shows text in "
+                    "this terminal",
+                    kind));
   return {};
 }
 
+Result<> apply_curses(CommandLine& line, std::string_view) {
+  return apply_display(line, "curses");
+}
+
 Result<> apply_vga(CommandLine& line, std::string_view value) {
-  if (wants_help(value)) return print(line, "none                 no graphic card\n");
-  if (value != "none") line.notes.push_back("there is no display adapter yet; going on as with '-vga none'");
+  if (wants_help(value))
+    return print(line, "none                 no graphic card\nstd                  standard VGA\n");
+  if (value != "std" && value != "none")
+    return fail(ErrorKind::kUnsupported, "there is no display adapter '{}'; write '-vga std' or '-vga none'", value);
+  line.vga = value == "std";
   return {};
 }
 
@@ -119,8 +134,10 @@ std::span<const Option> console_options() {
              "what the next serial port is connected to", apply_serial},
       Option{"debugcon", "BACKEND", "what the debug console at port 0xe9 is connected to", apply_debugcon},
       Option{"nographic", "", "no display; the first serial port is the terminal, Ctrl-A x ends", apply_nographic},
-      Option{"display", "none", "how to show the display", apply_display},
-      Option{"vga", "none", "the display adapter", apply_vga},
+      Option{"display", "curses|none", "how to show the display; curses: its text in this terminal, Ctrl-A x ends",
+             apply_display},
+      Option{"curses", "", "the same as -display curses", apply_curses},
+      Option{"vga", "std|none", "the display adapter", apply_vga},
   };
   return kOptions;
 }

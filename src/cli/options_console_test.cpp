@@ -73,12 +73,48 @@ TEST(DebugconOption, IsADeviceWithAChardev) {
   EXPECT_EQ(config.chardevs.at(0).id, "debugcon");
 }
 
-TEST(DisplayOptions, AnythingIsTakenWithANote) {
+TEST(DisplayOptions, WhatIsNotThereIsNoted) {
   EXPECT_TRUE(parse_line({"-display", "none", "-vga", "none"}).notes.empty());
-  EXPECT_EQ(parse_line({"-display", "gtk"}).notes,
-            (Words{"-display gtk: there is no display yet; going on as with '-display none'"}));
-  EXPECT_EQ(printout_of({"-display", "help"}).text, "Available display backend types:\nnone\n");
+  EXPECT_EQ(parse_line({"-display", "gtk,gl=on"}).notes,
+            (Words{"-display gtk,gl=on: there is no display 'gtk' yet, going on as with '-display none'; '-display "
+                   "curses' shows text in this terminal"}));
+  EXPECT_EQ(printout_of({"-display", "help"}).text, "Available display backend types:\ncurses\nnone\n");
   EXPECT_EQ(printout_of({"-vga", "help"}).status, 0);
+  EXPECT_EQ(error_of({"-vga", "cirrus"}),
+            "-vga cirrus: there is no display adapter 'cirrus'; write '-vga std' or '-vga none'");
+}
+
+/// The devices that come of ARGUMENTS, but for the empty drives that every PC has.
+Words drivers(const Words& arguments) {
+  Words names;
+  for (const vm::DeviceConfig& device : parse_config(arguments).devices)
+    if (device.driver != "ide-cd" && device.driver != "floppy") names.push_back(device.driver);
+  return names;
+}
+
+TEST(DisplayOptions, CursesBringsAVga) {
+  EXPECT_EQ(parse_config({"-curses"}).display.kind, vm::DisplayKind::kCurses);
+  EXPECT_EQ(parse_config({"-curses", "-display", "none"}).display.kind, vm::DisplayKind::kNone);
+  EXPECT_EQ(drivers({}), Words{});
+  EXPECT_EQ(drivers({"-nographic"}), Words{});
+  EXPECT_EQ(drivers({"-vga", "std"}), Words{"VGA"});
+  EXPECT_EQ(drivers({"-device", "pvpanic", "-curses"}), (Words{"VGA", "pvpanic"})) << "in front, for slot 2";
+  EXPECT_EQ(drivers({"-device", "VGA,vgamem_mb=32", "-curses"}), Words{"VGA"});
+  EXPECT_EQ(drivers({"-curses", "-vga", "none"}), Words{});
+  EXPECT_EQ(drivers({"-curses", "-nodefaults"}), Words{});
+  EXPECT_EQ(drivers({"-curses", "-nodefaults", "-vga", "std"}), Words{"VGA"});
+  EXPECT_EQ(drivers({"-curses", "-machine", "microvm"}), Words{});
+}
+
+TEST(DisplayOptions, TheTerminalIsForOneAlone) {
+  for (const char* other : {"-serial stdio", "-serial mon:stdio", "-gdb stdio", "-debugcon stdio", "-nographic",
+                            "-daemonize", "-chardev stdio,id=c"}) {
+    const std::string text = other;
+    Words arguments{"-curses", text.substr(0, text.find(' '))};
+    if (text.find(' ') != std::string::npos) arguments.push_back(text.substr(text.find(' ') + 1));
+    EXPECT_NE(error_of(arguments).find("terminal"), std::string::npos) << other << ": " << error_of(arguments);
+  }
+  EXPECT_TRUE(parse_line({"-curses", "-serial", "file:/tmp/x"}).notes.empty());
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 
 #include "base/text.h"
 #include "hw/firmware/acpi.h"
@@ -85,6 +86,7 @@ Result<std::unique_ptr<VirtualMachine>> VirtualMachineBuilder::build() && {
   vm_->ports_->add_listener(*vm_->port_slots_);
   vm_->reset_vcpus();
   vm_->iothreads_->start();
+  DOPPEL_TRY(create_display());  // last: until then errors are told on the terminal
   return std::move(vm_);
 }
 
@@ -278,6 +280,7 @@ Result<hw::BoardConfig> VirtualMachineBuilder::board_config() {
   board.boot_once = boot.once;
   board.offers_s3 = config_.sleep.s3;
   board.offers_s4 = config_.sleep.s4;
+  board.has_display = std::ranges::find(config_.devices, "VGA", &DeviceConfig::driver) != config_.devices.end();
   board.boot_menu = boot.menu;
   board.boot_strict = boot.strict;
   board.boot_menu_wait_ms = static_cast<std::uint16_t>(std::min(boot.splash_time_ms, 0xffffU));
@@ -377,6 +380,20 @@ Result<> VirtualMachineBuilder::create_vcpus() {
     if (pic != nullptr) pic->set_wake(wake);
     vm_->vcpus_.push_back(std::move(thread));
   }
+  return {};
+}
+
+Result<> VirtualMachineBuilder::create_display() {
+  if (config_.display.kind == DisplayKind::kNone) return {};
+  ui::ScreenSource* const screen = vm_->machine_->screen();
+  if (screen == nullptr)
+    return fail(ErrorKind::kInvalidArgument,
+                "-display curses has nothing to show, as this machine has no display adapter; write '-vga std' with "
+                "'-machine pc'");
+  auto display = ui::CursesDisplay::create(vm_->loop_, *screen, vm_->machine_->keyboard(),
+                                           [vm = vm_.get()] { vm->quit(EXIT_SUCCESS); });
+  if (!display) return std::unexpected(std::move(display).error().wrap("-display curses"));
+  vm_->display_ = std::move(*display);
   return {};
 }
 

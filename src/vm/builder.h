@@ -29,6 +29,7 @@ class VirtualMachineBuilder {
   Result<> open_disks();
   Result<> create_machine();
   Result<> create_vcpus();
+  Result<> create_display();
   Result<std::unique_ptr<accel::Vcpu>> create_vcpu(unsigned index);
 
   [[nodiscard]] hw::MachineParts machine_parts();

@@ -174,6 +174,13 @@ struct SleepConfig {
   bool s4 = true;
 };
 
+/// `-display`: how the user sees the machine's screen.
+enum class DisplayKind : std::uint8_t { kNone, kCurses };
+
+struct DisplayConfig {
+  DisplayKind kind = DisplayKind::kNone;
+};
+
 /// `-perfmap`, `-jitdump`: what `perf` is told about generated code.
 struct ProfileConfig {
   bool perf_map = false;
@@ -216,6 +223,7 @@ struct VmConfig {
   RtcConfig rtc;
   SleepConfig sleep;
   ActionConfig action;
+  DisplayConfig display;
   ProfileConfig profile;
   ProcessConfig process;
 };

@@ -46,6 +46,10 @@ struct EnumNames<PanicAction> {
                                        EnumName{PanicAction::kPause, "pause"}, EnumName{PanicAction::kNone, "none"}};
 };
 template <>
+struct EnumNames<DisplayKind> {
+  static constexpr std::array kRows = {EnumName{DisplayKind::kNone, "none"}, EnumName{DisplayKind::kCurses, "curses"}};
+};
+template <>
 struct EnumNames<memory::RamKind> {
   static constexpr std::array kRows = {EnumName{memory::RamKind::kAnonymous, "ram"},
                                        EnumName{memory::RamKind::kMemfd, "memfd"},
@@ -220,6 +224,10 @@ void describe(auto& fields, Is<ProfileConfig> auto& profile) {
   fields("jit-dump", profile.jit_dump);
 }
 
+void describe(auto& fields, Is<DisplayConfig> auto& display) {
+  fields("kind", display.kind);
+}
+
 void describe(auto& fields, Is<ProcessConfig> auto& process) {
   fields("name", process.name);
   fields("debug-threads", process.debug_threads);
@@ -322,6 +330,7 @@ void describe(auto& fields, Is<VmConfig> auto& config) {
   fields("sleep", config.sleep);
   fields("action", config.action);
   fields("profile", config.profile);
+  fields("display", config.display);
   fields("process", config.process);
 }
 

@@ -45,6 +45,7 @@ VmConfig unusual() {
   config.rtc = {.base = "localtime", .clock = "vm", .slew = true};
   config.sleep = {.s3 = false, .s4 = false};
   config.action = {RebootAction::kShutdown, ShutdownAction::kPause, PanicAction::kExitFailure, "none"};
+  config.display.kind = DisplayKind::kCurses;
   config.profile = {.perf_map = true, .jit_dump = true};
   config.process.gdb = "tcp::1234";
   config.process.daemonize = true;

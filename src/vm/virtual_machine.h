@@ -23,6 +23,7 @@
 #include "event/loop.h"
 #include "hw/machine/machine.h"
 #include "memory/address_space.h"
+#include "ui/curses/curses_display.h"
 #include "vm/accelerators.h"
 #include "vm/config.h"
 #include "vm/disk_set.h"
@@ -150,6 +151,7 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   std::vector<std::unique_ptr<ApicPort>> apic_ports_;  // empty when the accelerator has the local APICs
   std::unique_ptr<PicPort> pic_port_;                  // only with a split interrupt controller
   std::unique_ptr<hw::Machine> machine_;
+  std::unique_ptr<ui::CursesDisplay> display_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };
 

@@ -3,7 +3,7 @@
 
 debian in GUESTS is the system, and debian-packages has packages that it lacks; `scripts/fetch-guest debian` makes both.
 From raw and qcow2 images, on IDE with -hda and on virtio-blk through SeaBIOS, and
-by OVMF from a GUID partition table, it must come to `login:`. In it, packages are installed, a file system is made, filled
+by OVMF from a GUID partition table, it must come to `login:`, on the VGA's text screen too. In it, packages are installed, a file system is made, filled
 and checked, and after a reboot everything written has the same checksums; e2fsck and qemu-img find nothing wrong. Takes
 minutes, and needs root's rights to read SYSTEM; exit status 77, with the reason, where something is missing."""
 import glob
@@ -17,6 +17,7 @@ import unittest
 
 import disk_image
 import efi_image
+import vga_screen
 from disk_image import MIB, write
 from terminal import Terminal
 
@@ -43,7 +44,7 @@ class Debian:
     def make_tree(self, *unused):
         kernel = os.path.basename(glob.glob(f"{SYSTEM}/boot/vmlinuz-*")[0]).removeprefix("vmlinuz-")
         write(f"{SYSTEM}/boot/grub/grub.cfg", "serial --unit=0 --speed=115200\nterminal_output serial\necho 'disk-test: GRUB'\n"
-              f"linux /boot/vmlinuz-{kernel} root=UUID={UUID} rw console=ttyS0 panic=-1 quiet\ninitrd /boot/initrd.img-{kernel}\nboot\n")
+              f"linux /boot/vmlinuz-{kernel} root=UUID={UUID} rw console=ttyS0 panic=-1 quiet nomodeset\ninitrd /boot/initrd.img-{kernel}\nboot\n")
         write(f"{SYSTEM}/etc/fstab", f"UUID={UUID} / ext4 errors=remount-ro 0 1\n")
         write(f"{SYSTEM}/etc/hostname", "doppel\n")
         shutil.copytree(PACKAGES, f"{SYSTEM}/opt/packages", dirs_exist_ok=True)
@@ -119,6 +120,21 @@ class Installed(unittest.TestCase):
         image = self.qcow2()
         self.lives_through_reboot(["-drive", f"file={image},format=qcow2,if=virtio,discard=unmap,cache=none"], "/dev/vda1", "/dev/vda2")
         self.check(image)
+
+    @unittest.skipIf(vga_screen.pyte is None, "skipped: there is no pyte")
+    def test_login_on_the_vga(self):
+        started = time.monotonic()
+        with vga_screen.VgaScreen(PROGRAM, ["-smp", "2", "-hda", self.raw()], memory="1024") as machine:
+            machine.deadline = started + 600
+            machine.wait_for("doppel login:")
+            print(f"login on the VGA after {time.monotonic() - started:.1f} s", end="; ", flush=True)
+            machine.send("root\r")
+            machine.wait_for("root@doppel:~#")
+            machine.send("clear; tty; echo $((6 * 7)) done\r")
+            machine.wait_until(lambda: machine.lines[:2] == ["/dev/tty1", "42 done"], "the answer in the first rows")
+            machine.send("poweroff\r")
+            self.assertEqual(machine.wait(), 0)
+            self.assertTrue(machine.terminal_is_restored())
 
     def test_ovmf(self):
         shutil.copy(VARIABLES, path("vars.fd"))

@@ -86,6 +86,9 @@ def write(path, text, mode=0o644):
 class Guest:
     """What scripts/fetch-guest leaves."""
 
+    grub_config = GRUB_CONFIG
+    init = INIT
+
     def __init__(self, directory):
         self.kernel = os.path.join(directory, "vmlinuz")
         self.busybox = os.path.join(directory, "busybox-amd64/bin/busybox")
@@ -135,13 +138,13 @@ class Guest:
         for applet in subprocess.run([self.busybox, "--list"], check=True, stdout=subprocess.PIPE).stdout.decode().split():
             if applet != "busybox":
                 os.symlink("busybox", os.path.join(tree, "bin", applet))
-        write(os.path.join(tree, "sbin/init"), INIT, 0o755)
+        write(os.path.join(tree, "sbin/init"), self.init, 0o755)
         write(os.path.join(tree, "etc/passwd"), "root::0:0:root:/root:/bin/sh\n")
         write(os.path.join(tree, "etc/group"), "root:x:0:\n")
         shutil.copy(self.kernel, os.path.join(tree, "boot/vmlinuz"))
         with open(os.path.join(tree, "boot/initrd.gz"), "wb") as file:
             file.write(self.make_initramfs(work))
-        write(os.path.join(tree, "boot/grub/grub.cfg"), GRUB_CONFIG.format(root=root))
+        write(os.path.join(tree, "boot/grub/grub.cfg"), self.grub_config.format(root=root))
         return tree
 
 

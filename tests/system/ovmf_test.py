@@ -104,6 +104,13 @@ class Ovmf(unittest.TestCase):
                                  check=False)
         self.assertEqual(differs.returncode, 1, "OVMF writes its boot options")
 
+    def test_the_shell_is_on_the_serial_port_beside_a_vga(self):
+        with terminal([*flash(new_variables("vga.fd")), "-vga", "std"]) as guest:
+            at_the_shell(guest)
+            guest.send("pci\r")
+            self.assertIn("VGA/8514 controller", plain(guest.wait_for(SHELL)))
+            self.assertEqual(power_off(guest), 0)
+
     def test_boots_linux_from_a_disk(self):
         variables = new_variables("disk-vars.fd")
         with tempfile.TemporaryDirectory() as scratch:

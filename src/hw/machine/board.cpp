@@ -44,6 +44,13 @@ Result<> Board::note_boot_index(std::int32_t index, std::string path) {
   return firmware()->add_boot_device(static_cast<std::uint32_t>(index), std::move(path));
 }
 
+ui::KeySink* Board::keyboard() {
+  I8042* const controller = isa_->keyboard_controller();
+  if (video_.keyboard == nullptr && controller != nullptr)
+    video_.keyboard = std::make_unique<BoardKeyboard>(*controller);
+  return video_.keyboard.get();
+}
+
 Result<> Board::check_has_pci() const {
   if (pci_buses_.empty()) return fail(ErrorKind::kUnsupported, "this machine has no PCI bus; use -machine pc");
   return {};

@@ -17,6 +17,7 @@
 #include "hw/machine/machine.h"
 #include "hw/machine/port_map.h"
 #include "hw/machine/scsi_board.h"
+#include "hw/machine/video_board.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/pci/pci_function.h"
 
@@ -39,7 +40,9 @@ class Board : public Machine {
   [[nodiscard]] virtual FloppyBoard* floppy() { return nullptr; }
   [[nodiscard]] ScsiBoard& scsi() { return scsi_; }
   [[nodiscard]] DiskControllers& disk_controllers() { return disk_controllers_; }
+  [[nodiscard]] VideoBoard& video() { return video_; }
 
+  [[nodiscard]] const BoardConfig& config() const { return config_; }
   /// What a PCI function needs of this board.
   [[nodiscard]] PciServices pci_services(std::string_view name);
   /// Plugs FUNCTION in at bus BUS ("" is the root bus) and ADDRESS ("" is the next free slot) and takes it over.
@@ -58,6 +61,8 @@ class Board : public Machine {
   void reset() override;
   void wake() override { reset(); }
   Result<> add_device(std::string_view driver, const DeviceProperties& properties) override;
+  [[nodiscard]] ui::ScreenSource* screen() override { return video_.vga; }
+  [[nodiscard]] ui::KeySink* keyboard() override;
   void end_of_interrupt(std::uint8_t vector) override { interrupts_->end_of_interrupt(vector); }
   [[nodiscard]] LocalApic* local_apic(std::size_t cpu) override { return interrupts_->local_apic(cpu); }
   [[nodiscard]] InterruptAcknowledge* pic() override { return interrupts_->pic(); }
@@ -81,6 +86,7 @@ class Board : public Machine {
   ScsiBoard scsi_;
   std::vector<std::unique_ptr<PciFunction>> functions_;  // in the order of plugging
   DiskControllers disk_controllers_;                     // those among functions_
+  VideoBoard video_;                                     // the one among functions_, and the keyboard
 };
 
 }  // namespace doppel::hw

@@ -39,6 +39,7 @@ struct BoardConfig {
   std::string boot_once;  // instead of boot_order until the first reset; empty: none
   bool offers_s3 = true;  // to the guest, of the sleep states
   bool offers_s4 = true;
+  bool has_display = false;  // firmware need not show itself on the serial port
   bool boot_menu = false;
   bool boot_strict = false;
   std::uint16_t boot_menu_wait_ms = 0;

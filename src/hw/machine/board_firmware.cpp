@@ -45,7 +45,7 @@ Result<> BoardFirmware::fill_fw_cfg() {
   FwCfgBasics basics;
   basics.uuid = config_.uuid;
   basics.ram_size = parts_.ram_size;
-  basics.no_graphic = true;
+  basics.no_graphic = !config_.has_display || !config_.properties.graphics;
   basics.cpu_count = static_cast<std::uint16_t>(std::ranges::count(parts_.cpus, true, &CpuSlot::present));
   for (const CpuSlot& cpu : parts_.cpus) basics.max_apic_id = std::max(basics.max_apic_id, cpu.apic_id);
   basics.boot_menu = config_.boot_menu;

@@ -8,6 +8,7 @@
 #include "hw/machine/board.h"
 #include "hw/machine/disk_controllers.h"
 #include "hw/machine/pci_place.h"
+#include "hw/machine/video_board.h"
 #include "hw/machine/virtio_board.h"
 #include "hw/pci/pci_bridge.h"
 
@@ -117,6 +118,10 @@ const PropertyTable<ScsiDiskConfig>& table() {
 template <>
 const PropertyTable<ScsiPlace>& table() {
   return kScsiPlace;
+}
+template <>
+const PropertyTable<VgaConfig>& table() {
+  return kVgaProperties;
 }
 template <>
 const PropertyTable<IsaPlace>& table() {
@@ -258,6 +263,11 @@ Result<> create_pci_bridge(Board& board, const DeviceProperties& properties) {
   return {};
 }
 
+Result<> create_vga(Board& board, const DeviceProperties& properties) {
+  DOPPEL_ASSIGN(const auto parsed, (parse<VgaConfig, PciPlace>(properties)));
+  return add_vga(board, parsed.config, parsed.place);
+}
+
 Result<> create_virtio_disk(Board& board, const DeviceProperties& properties) {
   DOPPEL_ASSIGN(auto parsed, (parse<VirtioBlkConfig, DiskPlace>(properties)));
   return add_virtio_blk(board, std::move(parsed.config), parsed.place);
@@ -298,6 +308,7 @@ constexpr std::array kCatalogue = {
     row<NvmeConfig, DiskPlace>("nvme", "PCI", "Storage", "NVM Express controller", create_nvme),
     row<NvmeNamespaceConfig, NvmeNamespacePlace>("nvme-ns", "nvme-bus", "Storage", "namespace of an NVMe controller",
                                                  create_nvme_namespace),
+    row<VgaConfig, PciPlace>("VGA", "PCI", "Display", "VGA with the Bochs display interface", create_vga),
     row<DebugExitConfig, IsaPlace>("isa-debug-exit", "ISA", "Misc", "ends the program from inside the guest",
                                    create_debug_exit),
     row<DebugConsoleConfig, IsaPlace>("isa-debugcon", "ISA", "Misc", "a port that prints what is written to it",

@@ -22,6 +22,7 @@
 #include "hw/intc/local_apic.h"
 #include "hw/pci/msi.h"
 #include "memory/address_space.h"
+#include "ui/screen.h"
 #include "x86/cpu_state.h"
 
 namespace doppel::hw {
@@ -118,6 +119,10 @@ class Machine {
   virtual Result<> add_device(std::string_view driver, const DeviceProperties& properties) = 0;
 
   virtual void power_button() = 0;
+  /// What there is to be seen, or nullptr if the machine has no display adapter.
+  [[nodiscard]] virtual ui::ScreenSource* screen() = 0;
+  /// The keyboard, or nullptr.
+  [[nodiscard]] virtual ui::KeySink* keyboard() = 0;
   /// A level-triggered VECTOR was acknowledged by a local APIC of the accelerator (split interrupt controller).
   virtual void end_of_interrupt(std::uint8_t vector) = 0;
 
