@@ -1,6 +1,6 @@
 // The emitter's insides: one block's code, instruction by instruction. Its members are defined by subject: emitter.cpp
-// (blocks and ways out), emit_instructions.cpp, emit_strings.cpp, emit_gathers.cpp, emit_branches.cpp,
-// emit_memory.cpp.
+// (blocks and ways out), emit_instructions.cpp, emit_system.cpp, emit_bits.cpp, emit_strings.cpp, emit_gathers.cpp,
+// emit_branches.cpp, emit_memory.cpp.
 #pragma once
 
 #include <xbyak/xbyak.h>
@@ -92,9 +92,6 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void push_operand();
   void push_memory();
   void push_flags();
-  void disable_interrupts();
-  void enable_interrupts();
-  void keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg);
   void pop_register();
   void leave();
   void read_tsc();
@@ -105,6 +102,18 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void return_();
   void jump_indirect();
   void call_indirect();
+
+  // Of the processor's own state.
+  void disable_interrupts();
+  void enable_interrupts();
+  void set_direction(bool down);
+  void keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg);
+  void read_selector();
+  void swap_gs();
+
+  // Bit strings.
+  void bit_string();
+  void find_bit_element();
 
   // String instructions, which consist of these.
   void string();
