@@ -37,7 +37,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
 
  private:
   using TlbResult = TlbSites::Result;
-  enum Condition : std::uint8_t { kNotEqual = 0x85, kAbove = 0x87 };  // second bytes of near jumps
+  enum Condition : std::uint8_t { kEqual = 0x84, kNotEqual = 0x85, kAbove = 0x87 };  // second bytes of near jumps
   static constexpr int kNoGroup = -1;
 
   /// What R14 and R15 still have from the instructions before, so that it need not be loaded again.
@@ -134,6 +134,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   // The parts of several.
   void poll_if_backward(std::uint64_t target);
   void poll();
+  void poll_without_flags();
   [[nodiscard]] bool is_far(std::uint64_t target) const;
   void effective_address(std::int64_t disp);
   void add_segment_base();
