@@ -134,7 +134,7 @@ std::optional<VcpuExit> SoftVcpu::hand_out() {
 
 bool SoftVcpu::rings_doorbell(const BusAccess& access) const {
   if (access.direction != IoDirection::kOut || access.kind == BusAccess::Kind::kMsr || access.count != 0) return false;
-  return vm_.doorbells.ring(access.kind == BusAccess::Kind::kPort, access.address, access.size, access.value);
+  return vm_.machine.take_write && vm_.machine.take_write(access);
 }
 
 /// Puts what the exit's handler left behind where the instruction will find it.

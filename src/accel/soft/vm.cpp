@@ -58,7 +58,11 @@ SoftVm::SoftVm(const std::vector<std::uint32_t>& saved_msrs, const x86::CpuidTab
               .supported = x86::features_of(cpuid),
               .log = options.log,
               .translation = translation_of(options),
-              .profiles = open_profiles(options)} {}
+              .profiles = open_profiles(options)} {
+  shared_.machine.take_write = [&doorbells = shared_.doorbells](const BusAccess& write) {
+    return doorbells.ring(write.kind == BusAccess::Kind::kPort, write.address, write.size, write.value);
+  };
+}
 
 Result<> SoftVm::set_memory_slot(const MemorySlot& slot) {
   if (slot.slot >= kMaxMemorySlots)

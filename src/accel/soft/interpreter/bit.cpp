@@ -2,6 +2,7 @@
 #include <array>
 
 #include "accel/soft/interpreter/alu.h"
+#include "accel/soft/interpreter/bit_string.h"
 #include "accel/soft/interpreter/condition.h"
 #include "accel/soft/interpreter/operation.h"
 
@@ -58,17 +59,12 @@ void bit_rm(Cpu& cpu, const Instruction& i) {
   set_carry(cpu, before);
 }
 
-/// A register's bit index is signed and may lead far away from the memory operand (SDM 1 3.1.1.9).
 template <class Op, Index kIndex, class T>
 void bit_mem(Cpu& cpu, const Instruction& i) {
   constexpr unsigned kBits = 8 * sizeof(T);
   const T index = index_of<kIndex, T>(cpu, i);
   const T bit = index & (kBits - 1);
-  std::uint64_t offset = cpu.effective_address(i);
-  if constexpr (kIndex == Index::kRegister) {
-    const std::int64_t elements = static_cast<std::make_signed_t<T>>(index) >> std::countr_zero(kBits);
-    offset = (offset + static_cast<std::uint64_t>(elements) * sizeof(T)) & low_mask(i.address_size * 8U);
-  }
+  const std::uint64_t offset = kIndex == Index::kRegister ? bit_string_offset(cpu, i) : cpu.effective_address(i);
   bool before = false;
   if constexpr (!Op::kWrites) {
     T operand = cpu.load<T>(i.segment, offset);

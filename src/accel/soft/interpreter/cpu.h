@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -43,6 +44,9 @@ struct Machine {
   std::vector<Cpu*> cpus;  // changed in exclusive() alone
   MsrExits msr_exits;
   GuestClock clock;
+  /// Takes a single write to memory or a port that nothing else need come of, for vCPUs that are inside: a doorbell.
+  /// False: the write leaves the guest. Null: so do all.
+  std::function<bool(const BusAccess& write)> take_write;
   /// Stores that reached a page that held code.
   CodeChanges code_changes;
 

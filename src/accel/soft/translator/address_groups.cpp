@@ -139,6 +139,7 @@ void Grouper::follow(const PlannedInstruction& planned) {
       for (unsigned reg = 0; reg < registers_.size(); ++reg) change(reg);
       first_open_ = groups_.size();
       return;
+    case Action::kSwapGs: first_open_ = groups_.size(); return;  // addends have the segment's base in them
     case Action::kCall:
     case Action::kPush:
     case Action::kPushFlags:

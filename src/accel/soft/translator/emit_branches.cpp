@@ -19,7 +19,14 @@ void Emitter::Generator::poll_if_backward(std::uint64_t target) {
   if (target <= planned_->rip) poll();
 }
 
+/// By a comparison where the flags are free for that: the host's exceptions are dear.
 void Emitter::Generator::poll() {
+  if (needs_flags()) return poll_without_flags();
+  cmp(qword[at(cpu_.attention)], 0);
+  interpret_if(kEqual);
+}
+
+void Emitter::Generator::poll_without_flags() {
   mov(r14, qword[at(cpu_.attention)]);
   movzx(r14d, byte[r14]);
 }

@@ -97,34 +97,6 @@ void Emitter::Generator::push_flags() {
   add_to_stack_pointer(-word());
 }
 
-/// REG becomes REG & MASK, without flags.
-void Emitter::Generator::keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg) {
-  pext(reg, reg, qword[at(mask)]);
-  pdep(reg, reg, qword[at(mask)]);
-}
-
-void Emitter::Generator::disable_interrupts() {
-  mov(r14, qword[at(cpu_.rflags)]);
-  keep_rflags(state_.all_but_if, r14);
-  mov(qword[at(cpu_.rflags)], r14);
-}
-
-/// Interrupts that wait are the run loop's affair. Without one, the shadow behind STI makes no difference.
-void Emitter::Generator::enable_interrupts() {
-  Xbyak::Label none;
-  mov(qword[at(state_.rcx)], rcx);
-  movzx(ecx, byte[at(cpu_.irq_window_wanted)]);
-  jrcxz(none);
-  db(0xe9);
-  jump_to_stub(ExitKind::kInterpret, interpret_id(), flags_, true);
-  L(none);
-  mov(rcx, qword[at(state_.rcx)]);
-  mov(r14, qword[at(cpu_.rflags)]);
-  keep_rflags(state_.all_but_if, r14);
-  lea(r14, ptr[r14 + static_cast<int>(x86::rflags::kIf)]);
-  mov(qword[at(cpu_.rflags)], r14);
-}
-
 void Emitter::Generator::pop_register() {
   const Xbyak::RegExp place = find_stack();
   const unsigned reg = planned_->instruction->rm / 8;

@@ -99,7 +99,7 @@ void Emitter::Generator::go_on_with_elements(const Xbyak::Label& again, Xbyak::L
       je(done);
   }
   jrcxz(done);
-  poll();
+  poll_without_flags();
   Xbyak::CodeGenerator::jmp(again, T_NEAR);
 }
 

@@ -136,6 +136,7 @@ void Emitter::Generator::body() {
     case Action::kLeave: return leave();
     case Action::kString: return string();
     case Action::kGather: return gather();
+    case Action::kBitString: return bit_string();
     case Action::kReadTsc: return read_tsc();
     case Action::kJump: return jump();
     case Action::kJumpIf: return jump_if();
@@ -146,6 +147,10 @@ void Emitter::Generator::body() {
     case Action::kCallIndirect: return call_indirect();
     case Action::kDisableInterrupts: return disable_interrupts();
     case Action::kEnableInterrupts: return enable_interrupts();
+    case Action::kClearDirection: return set_direction(false);
+    case Action::kSetDirection: return set_direction(true);
+    case Action::kReadSelector: return read_selector();
+    case Action::kSwapGs: return swap_gs();
   }
 }
 

@@ -74,6 +74,7 @@ struct GateState {
   std::uint64_t arithmetic_flags = x86::rflags::kArithmetic;
   std::uint64_t other_flags = ~(x86::rflags::kArithmetic | x86::rflags::kRf | x86::rflags::kVm);  // that PUSHF shows
   std::uint64_t all_but_if = ~x86::rflags::kIf;
+  std::uint64_t all_but_df = ~x86::rflags::kDf;
 };
 
 /// Out of translated code: with the flags in the host's register, or already saved.

@@ -1,6 +1,6 @@
 // The emitter's insides: one block's code, instruction by instruction. Its members are defined by subject: emitter.cpp
-// (blocks and ways out), emit_instructions.cpp, emit_strings.cpp, emit_gathers.cpp, emit_branches.cpp,
-// emit_memory.cpp.
+// (blocks and ways out), emit_instructions.cpp, emit_system.cpp, emit_bits.cpp, emit_strings.cpp, emit_gathers.cpp,
+// emit_branches.cpp, emit_memory.cpp.
 #pragma once
 
 #include <xbyak/xbyak.h>
@@ -37,7 +37,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
 
  private:
   using TlbResult = TlbSites::Result;
-  enum Condition : std::uint8_t { kNotEqual = 0x85, kAbove = 0x87 };  // second bytes of near jumps
+  enum Condition : std::uint8_t { kEqual = 0x84, kNotEqual = 0x85, kAbove = 0x87 };  // second bytes of near jumps
   static constexpr int kNoGroup = -1;
 
   /// What R14 and R15 still have from the instructions before, so that it need not be loaded again.
@@ -92,9 +92,6 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void push_operand();
   void push_memory();
   void push_flags();
-  void disable_interrupts();
-  void enable_interrupts();
-  void keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg);
   void pop_register();
   void leave();
   void read_tsc();
@@ -105,6 +102,18 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void return_();
   void jump_indirect();
   void call_indirect();
+
+  // Of the processor's own state.
+  void disable_interrupts();
+  void enable_interrupts();
+  void set_direction(bool down);
+  void keep_rflags(const std::uint64_t& mask, const Xbyak::Reg64& reg);
+  void read_selector();
+  void swap_gs();
+
+  // Bit strings.
+  void bit_string();
+  void find_bit_element();
 
   // String instructions, which consist of these.
   void string();
@@ -125,6 +134,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   // The parts of several.
   void poll_if_backward(std::uint64_t target);
   void poll();
+  void poll_without_flags();
   [[nodiscard]] bool is_far(std::uint64_t target) const;
   void effective_address(std::int64_t disp);
   void add_segment_base();

@@ -4,6 +4,7 @@
 // its neighbours made hot as well, and theirs. Hot code is made anew, with sites for its lookups. Those that miss so
 // often that they cost more than they save are given up again.
 #include <algorithm>
+#include <chrono>
 
 #include "accel/soft/translator/owned_translations.h"
 #include "accel/soft/translator/translator.h"
@@ -15,6 +16,8 @@ namespace {
 // A miss costs about ten times what a hit saves.
 constexpr std::uint32_t kMissesToJudge = 64;
 constexpr std::uint32_t kLeastHits = 10;  // for each miss
+// Of samples: disks and networks interrupt a hundred times as often as timers do.
+constexpr std::chrono::milliseconds kLeastApart(1);
 
 }  // namespace
 
@@ -23,6 +26,9 @@ constexpr std::uint32_t kLeastHits = 10;  // for each miss
 void Translator::sample(Translation& translation) {
   constexpr std::size_t kMost = 32;  // that are looked at
   constexpr unsigned kMostHeated = 4;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_sample_ < kLeastApart) return;
+  last_sample_ = now;
   ++samples_;
   regions_.note_use(translation.entry);
   if (cpu_.tlb.sites().are_taken()) return cool();

@@ -76,6 +76,8 @@ void GuestRegisters::take(const Cpu& cpu) {
   gpr = cpu.gpr;
   rip = cpu.rip;
   rflags = cpu.rflags;
+  gs_base = cpu.segment[x86::kGs].base;
+  kernel_gs_base = cpu.msrs.kernel_gs_base;
   fpu = cpu.fpu;
 }
 
@@ -83,13 +85,19 @@ void GuestRegisters::put(Cpu& cpu) const {
   cpu.gpr = gpr;
   cpu.rip = rip;
   cpu.rflags = rflags;
+  if (cpu.segment[x86::kGs].base != gs_base || cpu.msrs.kernel_gs_base != kernel_gs_base) {
+    cpu.segment[x86::kGs].base = gs_base;
+    cpu.msrs.kernel_gs_base = kernel_gs_base;
+    cpu.update_view(x86::kGs);
+  }
   cpu.fpu = fpu;
 }
 
 bool same(const GuestRegisters& a, const GuestRegisters& b, const Ignored& ignored) {
   const auto same_gpr = [&](std::uint64_t one, std::uint64_t other) { return ((one ^ other) & ~ignored.gpr) == 0; };
   return std::ranges::equal(a.gpr, b.gpr, same_gpr) && a.rip == b.rip &&
-         ((a.rflags ^ b.rflags) & ~ignored.rflags) == 0 && ((a.fpu.mxcsr() ^ b.fpu.mxcsr()) & ~ignored.mxcsr) == 0 &&
+         ((a.rflags ^ b.rflags) & ~ignored.rflags) == 0 && a.gs_base == b.gs_base &&
+         a.kernel_gs_base == b.kernel_gs_base && ((a.fpu.mxcsr() ^ b.fpu.mxcsr()) & ~ignored.mxcsr) == 0 &&
          std::memcmp(&a.fpu.vector, &b.fpu.vector, sizeof a.fpu.vector) == 0 && a.fpu.mask == b.fpu.mask &&
          (ignored.x87 || same_x87(a.fpu, b.fpu));
 }
@@ -119,6 +127,8 @@ std::vector<ComparedValue> compared_registers(const GuestRegisters& before, cons
     values.number(kGprNames.at(n), before.gpr.at(n), interpreted.gpr.at(n), translated.gpr.at(n), ~ignored.gpr);
   values.number("rip", before.rip, interpreted.rip, translated.rip);
   values.number("rflags", before.rflags, interpreted.rflags, translated.rflags, ~ignored.rflags);
+  values.number("gs_base", before.gs_base, interpreted.gs_base, translated.gs_base);
+  values.number("kernel_gs_base", before.kernel_gs_base, interpreted.kernel_gs_base, translated.kernel_gs_base);
   const FpuState& was = before.fpu;
   const FpuState& expected = interpreted.fpu;
   const FpuState& actual = translated.fpu;

@@ -19,6 +19,8 @@ struct GuestRegisters {
   std::array<std::uint64_t, x86::kGprCount> gpr{};
   std::uint64_t rip = 0;
   std::uint64_t rflags = 0;
+  std::uint64_t gs_base = 0;
+  std::uint64_t kernel_gs_base = 0;
   FpuState fpu;
 
   void take(const Cpu& cpu);

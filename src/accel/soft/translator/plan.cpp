@@ -74,11 +74,22 @@ bool has(const ZydisDecodedInstruction& zydis, ZydisInstructionAttributes attrib
   return (zydis.attributes & attribute) != 0;
 }
 
-/// Instructions that older processors make something else of when the guest's CPU does not have the newer one.
-bool is_ambiguous(const ZydisDecodedInstruction& zydis) {
+bool is_repeat(std::uint8_t prefix) {
+  return prefix == 0xf2 || prefix == 0xf3;
+}
+
+/// Scans that would be TZCNT and LZCNT if the guest's processor had those, as the host's has.
+bool is_scan_by_default(const ZydisDecodedInstruction& zydis) {
   const bool scan = zydis.mnemonic == ZYDIS_MNEMONIC_BSF || zydis.mnemonic == ZYDIS_MNEMONIC_BSR;
   return scan && std::any_of(zydis.raw.prefixes, zydis.raw.prefixes + zydis.raw.prefix_count,
-                             [](const auto& prefix) { return prefix.value == 0xf2 || prefix.value == 0xf3; });
+                             [](const auto& prefix) { return is_repeat(prefix.value); });
+}
+
+MachineCode without_repeats(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes) {
+  MachineCode code;
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    if (i >= zydis.raw.prefix_count || !is_repeat(bytes[i])) code.add(bytes[i]);
+  return code;
 }
 
 /// Shifts and rotates by nothing leave flags alone, as do comparisons of no elements.
@@ -120,6 +131,7 @@ class Planner {
   Action choose_stack();
   Action choose_string();
   Action choose_gather();
+  std::optional<Action> choose_system();
   bool take_operands();
   bool take_register(const ZydisDecodedOperand& operand);
   void find_registers();
@@ -132,8 +144,15 @@ class Planner {
   [[nodiscard]] bool has_address_register() const {
     return instruction_.base != kZeroRegister || instruction_.index != kZeroRegister;
   }
-  [[nodiscard]] bool has_immediate_bit() const {
-    return operands_[out_.zydis.operand_count_visible - 1U].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  /// The bit may lie far from the operand that is named.
+  [[nodiscard]] bool is_bit_string() const {
+    switch (out_.zydis.mnemonic) {
+      case ZYDIS_MNEMONIC_BT:
+      case ZYDIS_MNEMONIC_BTS:
+      case ZYDIS_MNEMONIC_BTR:
+      case ZYDIS_MNEMONIC_BTC: return operands_[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+      default: return false;
+    }
   }
   [[nodiscard]] bool has_indirect_operand() const {
     const ZydisOperandType type = operands_[0].type;
@@ -153,7 +172,6 @@ class Planner {
 
 Action Planner::choose() {
   const ZydisDecodedInstruction& zydis = out_.zydis;
-  if (is_ambiguous(zydis)) return Action::kInterpret;
   if (instruction_.has_memory && instruction_.address_size == 2) return Action::kInterpret;
   switch (zydis.meta.category) {
     case ZYDIS_CATEGORY_CALL:
@@ -173,10 +191,7 @@ Action Planner::choose() {
     out_.written_gprs |= 1U << x86::kRax | 1U << x86::kRdx;
     return Action::kReadTsc;
   }
-  if (zydis.mnemonic == ZYDIS_MNEMONIC_CLI || zydis.mnemonic == ZYDIS_MNEMONIC_STI) {
-    if (!kind_.privileged) return Action::kInterpret;
-    return zydis.mnemonic == ZYDIS_MNEMONIC_CLI ? Action::kDisableInterrupts : Action::kEnableInterrupts;
-  }
+  if (const auto system = choose_system()) return *system;
   const bool zero_upper = zydis.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER || zydis.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
   if (zero_upper && !kind_.is_long) return Action::kInterpret;  // which has eight registers
   if (zero_upper) vector_ = true;
@@ -193,7 +208,7 @@ Action Planner::choose() {
   if (!instruction_.has_memory) return Action::kVerbatim;
   // A register among AH to BH allows no REX prefix, which the operand's new registers need.
   if (high_byte_ || out_.used.both()) return Action::kInterpret;
-  return Action::kMemory;
+  return is_bit_string() ? Action::kBitString : Action::kMemory;
 }
 
 Action Planner::choose_branch() {
@@ -275,6 +290,27 @@ Action Planner::choose_gather() {
   return Action::kGather;
 }
 
+/// None: the instruction is none of those.
+std::optional<Action> Planner::choose_system() {
+  const auto kernel = [&](Action action) { return kind_.privileged ? action : Action::kInterpret; };
+  switch (out_.zydis.mnemonic) {
+    case ZYDIS_MNEMONIC_CLI: return kernel(Action::kDisableInterrupts);
+    case ZYDIS_MNEMONIC_STI: return kernel(Action::kEnableInterrupts);
+    case ZYDIS_MNEMONIC_SWAPGS: return kernel(Action::kSwapGs);
+    case ZYDIS_MNEMONIC_CLD: return Action::kClearDirection;
+    case ZYDIS_MNEMONIC_STD: return Action::kSetDirection;
+    case ZYDIS_MNEMONIC_MOV: {
+      const ZydisDecodedOperand& source = operands_[1];
+      const bool reads = source.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                         ZydisRegisterGetClass(source.reg.value) == ZYDIS_REGCLASS_SEGMENT;
+      if (!reads || instruction_.has_memory) return std::nullopt;
+      (void)take_register(operands_[0]);
+      return Action::kReadSelector;
+    }
+    default: return std::nullopt;
+  }
+}
+
 bool Planner::take_operands() {
   for (const ZydisDecodedOperand& operand : operands_) {
     if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && !take_register(operand)) return false;
@@ -284,8 +320,6 @@ bool Planner::take_operands() {
     const bool plain =
         operand.mem.type == ZYDIS_MEMOP_TYPE_MEM && encoded && operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
     if (!plain || operand.size == 0 || operand.size > 512) return false;
-    // The bit may lie far from the operand that is named.
-    if (out_.zydis.meta.category == ZYDIS_CATEGORY_BITBYTE && !has_immediate_bit()) return false;
     out_.memory_size = static_cast<std::uint16_t>(operand.size / 8U);
     out_.writes_memory = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   }
@@ -448,6 +482,11 @@ void BlockPlanner::add(const Block& block, std::uint64_t linear) {
   }
 }
 
+/// Does the host execute the guest's instruction, but for its memory operand perhaps?
+bool keeps_code(Action action) {
+  return action == Action::kVerbatim || action == Action::kMemory || action == Action::kBitString;
+}
+
 /// PLANNED stays to be interpreted if its bytes are no instruction.
 void BlockPlanner::plan_instruction(PlannedInstruction& planned) {
   Planner planner(plan_.kind, *planned.instruction, planned);
@@ -456,8 +495,11 @@ void BlockPlanner::plan_instruction(PlannedInstruction& planned) {
   if (!cache_.decoder().accepts(planned.bytes, kind.mode(), *planned.instruction, planned.zydis, operands)) return;
   const auto all = std::span(operands).first(planned.zydis.operand_count);
   planner.plan(all);
-  if (kind.is_long || (planned.action != Action::kVerbatim && planned.action != Action::kMemory)) return;
-  planned.rewritten = as_long_code({.zydis = planned.zydis, .operands = all, .mode = kind.mode()}, planned.bytes);
+  if (!keeps_code(planned.action)) return;
+  if (!kind.is_long)
+    planned.rewritten = as_long_code({.zydis = planned.zydis, .operands = all, .mode = kind.mode()}, planned.bytes);
+  if (is_scan_by_default(planned.zydis)) planned.rewritten = without_repeats(planned.zydis, planned.code());
+  if (planned.rewritten.size == 0) return;
   if (!cache_.decoder().accepts(planned.code(), CodeMode::kLong64, *planned.instruction, planned.zydis, operands))
     planner.give_up();
 }

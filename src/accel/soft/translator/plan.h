@@ -56,7 +56,8 @@ enum class Action : std::uint8_t {
   kPop,
   kLeave,
   kString,
-  kGather,  // and scatters
+  kGather,     // and scatters
+  kBitString,  // BT and its like, the bit's number in a register
   kReadTsc,
   kJump,
   kJumpIf,
@@ -67,6 +68,10 @@ enum class Action : std::uint8_t {
   kCallIndirect,
   kDisableInterrupts,
   kEnableInterrupts,
+  kClearDirection,
+  kSetDirection,
+  kReadSelector,  // into a register
+  kSwapGs,
 };
 
 /// What a string instruction does with its elements (SDM 1 7.3.9).

@@ -95,7 +95,12 @@ ExitSite exit_site(const PlannedInstruction& planned, const CodeKind& kind) {
   if (planned.action == Action::kGather) return ExitSite::kGather;
   if (planned.member.leads) return ExitSite::kGroupLeader;
   if (stack_access(planned.action, kind)) return ExitSite::kStack;
-  if (planned.action != Action::kMemory && planned.action != Action::kPushMemory) return ExitSite::kInterpret;
+  switch (planned.action) {
+    case Action::kMemory:
+    case Action::kPushMemory:
+    case Action::kBitString: break;
+    default: return ExitSite::kInterpret;
+  }
   const x86::SegmentName segment = planned.instruction->segment;
   if (segment == x86::kFs || segment == x86::kGs) return ExitSite::kSegment;
   return planned.instruction->base == kRipRegister ? ExitSite::kRipRelative : ExitSite::kPlain;

@@ -27,6 +27,7 @@ std::string_view name_of(Action action) {
     case Action::kLeave: return "leave";
     case Action::kString: return "string";
     case Action::kGather: return "gather";
+    case Action::kBitString: return "bit_string";
     case Action::kReadTsc: return "read tsc";
     case Action::kJump: return "jump";
     case Action::kJumpIf: return "jump_if";
@@ -37,6 +38,10 @@ std::string_view name_of(Action action) {
     case Action::kCallIndirect: return "call_indirect";
     case Action::kDisableInterrupts: return "disable_interrupts";
     case Action::kEnableInterrupts: return "enable_interrupts";
+    case Action::kClearDirection: return "clear_direction";
+    case Action::kSetDirection: return "set_direction";
+    case Action::kReadSelector: return "read_selector";
+    case Action::kSwapGs: return "swap_gs";
   }
   return "";
 }

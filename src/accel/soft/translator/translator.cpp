@@ -213,13 +213,18 @@ void Translator::enter(std::uint32_t position) {
     }
     Translation& translation = *translations_[state.exit_id >> Translation::kInstructionBits];
     const std::size_t number = state.exit_id & low_mask(Translation::kInstructionBits);
+    const std::uint64_t rip = translation.rip(number);
+    if (cpu_.attention.requested()) {
+      cpu_.rip = rip;
+      ++statistics_.poll_exits;
+      return sample(translation);
+    }
     const Translation::Instruction place = translation.instructions[number];
     statistics_.count_interpreted(place.site, place.mnemonic);
     const Instruction instruction = translation.instruction(cache_, number);
     const bool goes_on = number + 1 < translation.instructions.size() || translation.falls_through;
-    const std::uint64_t rip = translation.rip(number);
     const std::uint32_t changes = cpu_.tlb.changes();
-    judge_sites(translation);
+    if (place.site != ExitSite::kInterpret) judge_sites(translation);
     // In lockstep the TLB knows the page already, if it is to be known.
     if (place.leads && verifier_ == nullptr) {
       if (look_up_group(instruction, place, translation.group_led_by(number), rip)) {
@@ -229,7 +234,7 @@ void Translator::enter(std::uint32_t position) {
       }
       note_failed_lookup(translation);
     }
-    interpret(instruction, rip);
+    if (!access_device(instruction, place, rip)) interpret(instruction, rip);
     // Handlers look nothing up in the code cache, so the translation is still there. But what it had looked up in the
     // TLB may not be.
     if (cpu_.leave_block || !goes_on || cpu_.rip != rip + instruction.length || cpu_.attention.requested() ||

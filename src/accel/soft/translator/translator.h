@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -145,6 +146,8 @@ class Translator final : public TranslatedCode {
   [[nodiscard]] CodeExit where_left() const;
   [[nodiscard]] CodeExit where_faulted() const;
   void interpret(const Instruction& instruction, std::uint64_t rip);
+  [[nodiscard]] bool access_device(const Instruction& instruction, const Translation::Instruction& place,
+                                   std::uint64_t rip);
   void note_failed_lookup(Translation& translation);
   bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, const GroupMember& member,
                      std::uint64_t rip);
@@ -183,6 +186,7 @@ class Translator final : public TranslatedCode {
   std::uint64_t seen_code_changes_ = 0;
   std::uint64_t seen_host_writes_ = 0;
   std::uint64_t samples_ = 0;
+  std::chrono::steady_clock::time_point last_sample_;
   std::uint64_t cooled_ = 0;  // how many samples there were then
   /// A link exit that led to the block that run() is called with next.
   Translation* link_from_ = nullptr;

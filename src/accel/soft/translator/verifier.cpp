@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "accel/soft/interpreter/bit_string.h"
 #include "accel/soft/interpreter/gather.h"
 #include "accel/soft/interpreter/paging.h"
 
@@ -211,6 +212,10 @@ Verifier::Accesses Verifier::accesses_of(const Task& task, std::size_t number) c
     case Action::kVerbatim:
     case Action::kAddress:
     case Action::kNothing:
+    case Action::kClearDirection:
+    case Action::kSetDirection:
+    case Action::kReadSelector:
+    case Action::kSwapGs:
     case Action::kJump:
     case Action::kJumpIf:
     case Action::kJumpCounter: return accesses;
@@ -230,6 +235,13 @@ Verifier::Accesses Verifier::accesses_of(const Task& task, std::size_t number) c
       accesses.known &= known.memory_size != 0;
       accesses.add(operand(known.memory_size, known.writes_memory));
       return accesses;
+    case Action::kBitString: {
+      const std::uint64_t linear = cpu_.view[instruction.segment].base + bit_string_offset(cpu_, instruction);
+      accesses.add({.linear = linear & kind.address_mask(),
+                    .size = known.memory_size,
+                    .kind = known.writes_memory ? AccessKind::kWrite : AccessKind::kRead});
+      return accesses;
+    }
     case Action::kString: {
       const std::uint64_t mask = kind.address_mask();
       const std::uint64_t elements = instruction.repeat == Repeat::kNone ? 1 : cpu_.gpr[x86::kRcx] & mask;
