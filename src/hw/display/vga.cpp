@@ -236,7 +236,7 @@ void Vga::save(state::Writer& writer) {
     const DeviceGuard guard(*this);
     now = {.registers = registers_, .dispi = dispi_.state()};
   }
-  state::save(writer, std::move(now));
+  state::save(writer, now);
 }
 
 Result<> Vga::load(state::Reader& reader) {
