@@ -34,10 +34,10 @@ class VgaDevice : public testing::Test {
     VgaRegisters mode;
     test::set_text_mode(mode);
     rig.out(0x3c2, 1, mode.misc);
-    for (unsigned i = 0; i < vga::kSequencerBits.size(); ++i) rig.out(0x3c4, 2, i | mode.sequencer[i] << 8U);
-    for (unsigned i = 0; i < vga::kGraphicsBits.size(); ++i) rig.out(0x3ce, 2, i | mode.graphics[i] << 8U);
+    for (unsigned i = 0; i < vga::kSequencerBits.size(); ++i) rig.out(0x3c4, 2, i | unsigned{mode.sequencer[i]} << 8U);
+    for (unsigned i = 0; i < vga::kGraphicsBits.size(); ++i) rig.out(0x3ce, 2, i | unsigned{mode.graphics[i]} << 8U);
     rig.out(0x3d4, 2, 0x0011);
-    for (unsigned i = 0; i < vga::kCrtcBits.size(); ++i) rig.out(0x3d4, 2, i | mode.crtc[i] << 8U);
+    for (unsigned i = 0; i < vga::kCrtcBits.size(); ++i) rig.out(0x3d4, 2, i | unsigned{mode.crtc[i]} << 8U);
     rig.out(0x3c0, 1, vga::kPaletteSource);
   }
 
