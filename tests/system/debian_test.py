@@ -2,9 +2,9 @@
 """debian_test.py PROGRAM GUESTS [CASE...]: Debian with systemd, installed on disk images, under -accel soft.
 
 debian in GUESTS is the system, and debian-packages has packages that it lacks; `scripts/fetch-guest debian` makes both.
-From raw and qcow2 images, on IDE with -hda and on virtio-blk through SeaBIOS, and
-by OVMF from a GUID partition table, it must come to `login:`, on the VGA's text screen too. In it, packages are installed, a file system is made, filled
-and checked, and after a reboot everything written has the same checksums; e2fsck and qemu-img find nothing wrong. Takes
+From raw and qcow2 images, on IDE with -hda and on virtio-blk through SeaBIOS, and by OVMF from a GUID partition table, it
+must come to `login:`, on the VGA's text screen too. In it, packages are installed, a file system is made, filled and
+checked, and after a reboot everything written has the same checksums; e2fsck and qemu-img find nothing wrong. Takes
 minutes, and needs root's rights to read SYSTEM; exit status 77, with the reason, where something is missing."""
 import glob
 import os

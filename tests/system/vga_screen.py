@@ -18,7 +18,7 @@ except ImportError:  # Debian's package is Debian's Python's; it runs under any
     except ImportError:
         pyte = None
 
-SECONDS = int(os.environ.get("DOPPEL_TEST_SECONDS", "120"))
+SECONDS = int(os.environ.get("DOPPEL_TEST_SECONDS", "300"))
 ROWS, COLUMNS = 26, 90  # a little more than the guest has
 QUIET = ["-display", "curses", "-monitor", "none", "-nic", "none", "-no-reboot"]
 
