@@ -7,6 +7,7 @@
 
 #include "block/check.h"
 #include "block/compressed_target.h"
+#include "block/context.h"
 #include "block/memory_node.h"
 #include "fuzz/fuzz_input.h"
 

@@ -85,7 +85,8 @@ struct ScsiBoard : VirtioBoard {
   void put_lun(FuzzInput& input, std::uint64_t at) {
     const auto choice = input.take<std::uint8_t>();
     const bool wild = choice > 240;
-    store(at, 1U | (choice % 2U == 0 ? kDiskTarget : kCdromTarget) << 8U | 0x40U << 16U);
+    const unsigned target = choice % 2U == 0 ? kDiskTarget : kCdromTarget;
+    store(at, 1U | target << 8U | 0x40U << 16U);
     store(at + 4, 0);
     if (wild) put_bytes(input, at, 8);
   }
