@@ -122,9 +122,16 @@ class Installed(unittest.TestCase):
         self.check(image)
 
     @unittest.skipIf(vga_screen.pyte is None, "skipped: there is no pyte")
-    def test_login_on_the_vga(self):
+    def test_login_on_the_vga_with_hda(self):
+        self.login_on_the_vga(["-hda", self.raw()])
+
+    @unittest.skipIf(vga_screen.pyte is None, "skipped: there is no pyte")
+    def test_login_on_the_vga_with_virtio(self):
+        self.login_on_the_vga(["-drive", f"file={self.qcow2()},format=qcow2,if=virtio"])
+
+    def login_on_the_vga(self, disk):
         started = time.monotonic()
-        with vga_screen.VgaScreen(PROGRAM, ["-smp", "2", "-hda", self.raw()], memory="1024") as machine:
+        with vga_screen.VgaScreen(PROGRAM, ["-smp", "2", *disk], memory="1024") as machine:
             machine.deadline = started + 600
             machine.wait_for("doppel login:")
             print(f"login on the VGA after {time.monotonic() - started:.1f} s", end="; ", flush=True)
