@@ -7,14 +7,13 @@ What needs /dev/kvm is skipped, with the reason, where it cannot be opened."""
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
-from commands import wait_until_built
+from commands import tell_to_end, wait_until_built
 
 PROGRAM, GUEST = sys.argv[1:3]
 SECONDS = 60
@@ -167,9 +166,7 @@ class Signals(unittest.TestCase):
         for _ in range(5):
             process = subprocess.Popen([PROGRAM, *QUIET, "-accel", "soft", "-serial", "none", "-smp", "2", "-S"], stdin=subprocess.DEVNULL)
             self.assertTrue(wait_until_built(process))
-            deadline = time.monotonic() + SECONDS
-            while process.poll() is None and time.monotonic() < deadline:
-                process.send_signal(signal.SIGTERM)
+            tell_to_end(process)
             process.kill()
             self.assertEqual(process.wait(), 0)
 

@@ -15,6 +15,14 @@ def run_to_end(*command, status=0, stdin=None):
     return done
 
 
+def tell_to_end(process):
+    """Sends SIGTERM until PROCESS is gone, or TIME_LIMIT is over. Not without a break: that would leave it no time to go."""
+    deadline = time.monotonic() + TIME_LIMIT
+    while process.poll() is None and time.monotonic() < deadline:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.0002)
+
+
 def wait_until_built(process):
     """The machine of PROCESS is built once it catches SIGTERM. False if it ended instead, or took too long."""
     deadline = time.monotonic() + TIME_LIMIT

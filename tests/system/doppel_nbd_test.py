@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from commands import TIME_LIMIT, run_to_end
+from commands import TIME_LIMIT, run_to_end, tell_to_end
 
 MIB = 1 << 20
 NEEDED = ["qemu-img", "qemu-io", "nbdinfo", "nbdcopy", "certtool", "psktool"]
@@ -425,8 +425,7 @@ def late_signals(program):
     for _ in range(40):
         with Server(program, "-f", "qcow2", "w.qcow2") as server:
             Client(server.path).begin().go().close()
-            while server.alive():
-                server.process.send_signal(signal.SIGTERM)
+            tell_to_end(server.process)
             server.wait()
 
 
