@@ -77,11 +77,16 @@ Task<Result<>> Image::begin_use() {
   co_return co_await bitmaps_.begin_recording();
 }
 
-Task<Result<>> Image::change_passwords(const std::optional<SecretBytes>& password, const LuksChange& change) {
-  if (!header_.encrypted) co_return fail(ErrorKind::kUnsupported, "the image is not encrypted");
+Task<Result<LuksHeader>> Image::read_luks_header() {
   DOPPEL_CO_ASSIGN(LuksHeader luks, co_await read_luks(*file_, header_.luks_offset));
   if (luks.payload_bytes() > header_.luks_length)
     co_return fail(ErrorKind::kCorrupt, "its LUKS header is larger than its place");
+  co_return luks;
+}
+
+Task<Result<>> Image::change_passwords(const std::optional<SecretBytes>& password, const LuksChange& change) {
+  if (!header_.encrypted) co_return fail(ErrorKind::kUnsupported, "the image is not encrypted");
+  DOPPEL_CO_ASSIGN(LuksHeader luks, co_await read_luks_header());
   DOPPEL_CO_TRY(co_await change_luks(*file_, header_.luks_offset, luks, password, change));
   luks_details_ = luks_details(luks);
   co_return Result<>{};
@@ -90,10 +95,8 @@ Task<Result<>> Image::change_passwords(const std::optional<SecretBytes>& passwor
 /// Sectors are numbered by where they are in their file.
 Task<Result<>> Image::unlock(const OpenParameters& parameters) {
   if (!header_.encrypted) co_return Result<>{};
-  DOPPEL_CO_ASSIGN(const LuksHeader luks, co_await read_luks(*file_, header_.luks_offset));
+  DOPPEL_CO_ASSIGN(const LuksHeader luks, co_await read_luks_header());
   luks_details_ = luks_details(luks);
-  if (luks.payload_bytes() > header_.luks_length)
-    co_return fail(ErrorKind::kCorrupt, "its LUKS header is larger than its place");
   std::optional<SectorCipher> cipher;
   if (parameters.key) {
     DOPPEL_CO_ASSIGN(cipher, co_await unlock_luks(*file_, header_.luks_offset, luks, *parameters.key));

@@ -135,6 +135,7 @@ class Image final : public Node, public Checkable, public CompressedTarget, publ
 
   /// Where guest data is, as the guest means it.
   [[nodiscard]] Node& data() const { return crypt_ ? *crypt_ : data_ ? *data_ : *file_; }
+  Task<Result<LuksHeader>> read_luks_header();
   Task<Result<>> unlock(const OpenParameters& parameters);
   [[nodiscard]] Result<> check_range(std::uint64_t offset, std::uint64_t length) const;
   [[nodiscard]] bool over_tables(std::uint64_t host, std::uint64_t length) const;
