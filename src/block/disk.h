@@ -29,6 +29,8 @@ class Disk {
   [[nodiscard]] virtual bool read_only() const = 0;
   /// Whether completed writes may be lost in a power cut until a flush (cache=writeback); else each write is durable.
   [[nodiscard]] virtual bool has_write_cache() const = 0;
+  /// Are requests under way, whose buffers may still be read or filled? Any thread.
+  [[nodiscard]] virtual bool busy() const = 0;
 
   /// OFFSET in bytes; offset and total length are multiples of 512 and lie within size(), else kOutOfRange.
   virtual void read(std::uint64_t offset, Buffers buffers, Done done) = 0;

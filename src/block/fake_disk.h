@@ -29,6 +29,7 @@ class FakeDisk : public Disk {
   [[nodiscard]] std::uint64_t size() const override { return contents.size(); }
   [[nodiscard]] bool read_only() const override { return is_read_only; }
   [[nodiscard]] bool has_write_cache() const override { return caches_writes; }
+  [[nodiscard]] bool busy() const override { return !waiting.empty(); }
 
   void read(std::uint64_t offset, Buffers buffers, Done done) override {
     const Request request{Kind::kRead, offset, length_of(buffers)};

@@ -30,14 +30,8 @@ Task<Result<>> NodeDisk::finish_and_close() {
   node_->hurry();
   for (;;) {
     co_await LoopTurn(context_.loop());  // behind every begin_queued() that was posted
-    if (under_way_ == 0 && nothing_queued()) co_return co_await node_->close();
+    if (!busy()) co_return co_await node_->close();
   }
-}
-
-/// A completion may have begun another request.
-bool NodeDisk::nothing_queued() {
-  const std::scoped_lock lock(mutex_);
-  return queue_.empty();
 }
 
 void NodeDisk::read(std::uint64_t offset, Buffers buffers, Done done) {
@@ -72,6 +66,7 @@ void NodeDisk::flush(Done done) {
 }
 
 void NodeDisk::enqueue(Request request) {
+  ++under_way_;
   bool first;
   {
     const std::scoped_lock lock(mutex_);
@@ -88,7 +83,6 @@ void NodeDisk::begin_queued() {
     const std::scoped_lock lock(mutex_);
     requests.swap(queue_);
   }
-  under_way_ += static_cast<unsigned>(requests.size());
   for (Request& request : requests) {
     Done done = std::move(request.done);
     spawn(serve(std::move(request)), [this, finished = std::move(done)](Result<> result) {

@@ -1,6 +1,8 @@
 // A Disk over a node: requests hop from any thread onto the loop.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -25,6 +27,7 @@ class NodeDisk final : public Disk {
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   [[nodiscard]] bool read_only() const override { return read_only_; }
   [[nodiscard]] bool has_write_cache() const override { return options_.write_cache; }
+  [[nodiscard]] bool busy() const override { return under_way_ != 0; }
 
   void read(std::uint64_t offset, Buffers buffers, Done done) override;
   void write(std::uint64_t offset, Buffers buffers, Done done) override;
@@ -45,7 +48,6 @@ class NodeDisk final : public Disk {
 
   void enqueue(Request request);
   void begin_queued();
-  [[nodiscard]] bool nothing_queued();
   [[nodiscard]] Result<> check(const Request& request) const;
   Task<Result<>> carry_out(const Request& request);
   Task<Result<>> serve(Request request);
@@ -59,7 +61,7 @@ class NodeDisk final : public Disk {
 
   std::mutex mutex_;  // guards queue_
   std::vector<Request> queue_;
-  unsigned under_way_ = 0;  // the loop's thread only
+  std::atomic<std::size_t> under_way_ = 0;  // and those in queue_
 };
 
 }  // namespace doppel::block

@@ -35,6 +35,8 @@ class PolicyDisk final : public Disk {
   [[nodiscard]] std::uint64_t size() const override { return disk_.size(); }
   [[nodiscard]] bool read_only() const override { return disk_.read_only(); }
   [[nodiscard]] bool has_write_cache() const override { return disk_.has_write_cache(); }
+  /// What is held is not under way.
+  [[nodiscard]] bool busy() const override { return disk_.busy(); }
 
   void read(std::uint64_t offset, Buffers buffers, Done done) override;
   void write(std::uint64_t offset, Buffers buffers, Done done) override;

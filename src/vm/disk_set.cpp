@@ -189,4 +189,8 @@ void DiskSet::abandon_requests() {
   for_each_disk(&block::PolicyDisk::abandon);
 }
 
+bool DiskSet::busy() const {
+  return std::ranges::any_of(disks_, [](const Entry& entry) { return entry.disk->busy(); });
+}
+
 }  // namespace doppel::vm

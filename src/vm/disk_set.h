@@ -54,6 +54,8 @@ class DiskSet {
   // is begun from now on.
   void retry_requests();
   void abandon_requests();
+  /// Is any disk at work, on guest memory perhaps?
+  [[nodiscard]] bool busy() const;
 
  private:
   /// What the disks of one thread share. Made with the first of them: its threads and rings take time.

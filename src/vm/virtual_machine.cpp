@@ -74,11 +74,26 @@ void VirtualMachine::disk_stopped(const std::string& why) {
 }
 
 void VirtualMachine::start(std::span<const CpuRun> plan) {
+  if (unsettled_ != nullptr) return settle({plan.begin(), plan.end()});
   if (std::ranges::find(plan, CpuRun::kRun) != plan.end()) loop_.virtual_clock().resume();
   for (std::size_t i = 0; i < plan.size() && i < vcpus_.size(); ++i) {
     if (plan[i] == CpuRun::kRun) vcpus_[i]->resume();
     if (plan[i] == CpuRun::kStep) vcpus_[i]->step();
   }
+}
+
+/// Disks may still fill memory for the guest before the restart, or write what it holds: that must not be what the new
+/// one puts there. The devices are silent, so nothing is added.
+void VirtualMachine::settle(std::vector<CpuRun> plan) {
+  if (!disks_->busy()) {
+    restart_hardware(std::exchange(unsettled_, nullptr));
+    return start(plan);
+  }
+  event::Clock& clock = loop_.realtime_clock();
+  settling_ = clock.create_timer([this, plan = std::move(plan)] {
+    if (running()) start(plan);
+  });
+  settling_->arm(clock.now_ns() + event::kNsPerMillisecond);
 }
 
 void VirtualMachine::halt() {
@@ -106,10 +121,11 @@ void VirtualMachine::reset() {
 }
 
 /// Power-on, or the end of a sleep. All vCPUs paused.
-void VirtualMachine::restart_hardware(void (hw::Machine::*how)()) {
+void VirtualMachine::restart_hardware(Restart how) {
   ++resets_;
   (machine_.get()->*how)();
   disks_->abandon_requests();  // the devices have forgotten them
+  unsettled_ = disks_->busy() ? how : nullptr;
   for (const auto& port : apic_ports_) port->clear();
   if (!irqchip_at_reset_.empty())
     if (const auto loaded = vm_->load_irqchip(irqchip_at_reset_); !loaded)

@@ -55,7 +55,8 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   /// with DR6.BS; ask for single steps by Vcpu::set_debug() before. Guest time stands still unless a CPU is to kRun.
   void resume(std::span<const CpuRun> plan);
   void pause(RunState state = RunState::kPaused);
-  /// Resets all devices and processors; then the machine runs on if it ran, and is paused if it was off or broken.
+  /// Resets all devices and processors; then the machine runs on if it ran, and is paused if it was off or broken. The
+  /// processors wait for disk requests from before.
   void reset();
   /// Tells the guest, or wakes it from its sleep.
   void power_button();
@@ -115,7 +116,9 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   void halt();
   void start(std::span<const CpuRun> plan);
   void set_state(RunState state);
-  void restart_hardware(void (hw::Machine::*how)());
+  using Restart = void (hw::Machine::*)();
+  void restart_hardware(Restart how);
+  void settle(std::vector<CpuRun> plan);
   void reset_vcpus();
   void disk_stopped(const std::string& why);
   void reset_or_exit();
@@ -128,6 +131,8 @@ class VirtualMachine final : private VcpuObserver, private hw::MachineEvents {
   RunState state_ = RunState::kPrelaunch;
   std::atomic<std::uint32_t> requested_{0};  // bit N: Request N waits for the loop
   std::atomic<std::uint64_t> resets_{0};
+  Restart unsettled_ = nullptr;  // a restart that found disks at work
+  std::unique_ptr<event::Timer> settling_;
   const std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);  // for what is posted to the loop
   std::optional<int> exit_status_;
   DebugListener debug_listener_;

@@ -211,6 +211,34 @@ TEST_F(VirtualMachineTest, ResetByTheUserKeepsRunningOrPaused) {
   EXPECT_EQ(machine_->state(), RunState::kPaused);
 }
 
+TEST_F(VirtualMachineTest, AResetWaitsForTheDisks) {
+  config_.drives = {{.id = "slow",
+                     .file = "null-co://",
+                     .read_only = true,
+                     .options = {{"file.latency-ns", "300000000"}, {"file.size", "1M"}}}};
+  config_.devices.push_back({.driver = "ide-hd", .properties = {{"drive", "slow"}}});
+  create();
+  machine_->resume();
+  cpu().then_out(0xcf8, 4, {0x80000904});  // 00:01.1, command: I/O
+  cpu().then_out(0xcfc, 2, {1});
+  cpu().then_out(0xcf8, 4, {0x80000940});  // IDETIM: the ports are decoded
+  cpu().then_out(0xcfc, 2, {0x8000});
+  cpu().then_out(0x1f6, 1, {0xe0});
+  cpu().then_out(0x1f2, 1, {1});
+  cpu().then_out(0x1f7, 1, {0x20});  // READ SECTORS
+  cpu().then(accel::ShutdownExit{});
+  ASSERT_TRUE(cpu().wait_until_script_is_done());
+  ASSERT_TRUE(serve_until([&] { return resets() == 2; }));
+  EXPECT_EQ(machine_->state(), RunState::kRunning);
+  const auto before = cpu().look([](FakeVcpu& vcpu) { return vcpu.entries; });
+  const auto waits = [&] {
+    return cpu().look([&](FakeVcpu& vcpu) { return vcpu.parts_set.size() == 2 && vcpu.entries == before; });
+  };
+  ASSERT_TRUE(serve_until([&] { return !waits(); }));
+  EXPECT_EQ(resets(), 3U) << "whatever the disk did to memory until then is undone";
+  EXPECT_TRUE(cpu().wait_until_in_guest());
+}
+
 TEST_F(VirtualMachineTest, WhatTheGuestAskedForBeforeAResetIsVoid) {
   create();
   machine_->resume();

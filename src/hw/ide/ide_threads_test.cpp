@@ -17,6 +17,7 @@ class LoopDisk final : public block::Disk {
   [[nodiscard]] std::uint64_t size() const override { return disk_.size(); }
   [[nodiscard]] bool read_only() const override { return false; }
   [[nodiscard]] bool has_write_cache() const override { return true; }
+  [[nodiscard]] bool busy() const override { return false; }
   void read(std::uint64_t offset, block::Buffers buffers, block::Done done) override {
     add([=, this] { disk_.read(offset, buffers, done); });
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 #include <utility>
 
 #include "base/bits.h"
@@ -160,13 +161,14 @@ Result<std::unique_ptr<VirtioPci>> create_virtio_blk(const PciServices& services
 /// A request, from the header in its chain to the status that ends it.
 struct VirtioBlk::Request final : VirtioRequest {
   Type type{};
-  std::uint64_t offset = 0;    // in the disk, in bytes
-  std::uint64_t length = 0;    // of the data
-  std::uint64_t position = 0;  // of the next piece in the data
-  std::size_t piece = 0;       // bytes of the piece under way
-  std::uint64_t writable = 0;  // bytes of the chain, the status byte among them
-  block::AlignedBuffer buffer{0, kBufferAlignment};
-  std::size_t reserved = 0;  // the buffer's share of data_
+  std::uint64_t offset = 0;                          // in the disk, in bytes
+  std::uint64_t length = 0;                          // of the data
+  std::uint64_t position = 0;                        // of the next piece in the data
+  std::size_t piece = 0;                             // bytes of the piece under way
+  std::uint64_t writable = 0;                        // bytes of the chain, the status byte among them
+  std::optional<MappedSegments> lent;                // guest memory that the disk works on
+  block::AlignedBuffer buffer{0, kBufferAlignment};  // instead
+  std::size_t reserved = 0;                          // the buffer's share of data_
 
   [[nodiscard]] bool is_read() const { return type == Type::kRead; }
 };
@@ -290,8 +292,6 @@ Result<> VirtioBlk::start(const RequestPtr& request) {
         return finish(request, kIoError);
       request->offset *= kSector;
       if (request->length == 0) return finish(request, kOk);
-      start_transfer(request);
-      if (request->buffer.data() == nullptr) return finish(request, kIoError);
       return next_piece(request);
     case Type::kFlush: return flush(request);
     case Type::kGetId: return give_serial(request);
@@ -301,34 +301,57 @@ Result<> VirtioBlk::start(const RequestPtr& request) {
   return finish(request, kUnsupported);
 }
 
-void VirtioBlk::start_transfer(const RequestPtr& request) {
-  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(request->length, kLargestPiece));
-  request->buffer = block::AlignedBuffer(size, kBufferAlignment);
-  request->reserved = size;
-  data_ += size;
-}
-
 Result<> VirtioBlk::next_piece(const RequestPtr& request) {
   request->piece =
       static_cast<std::size_t>(std::min<std::uint64_t>(request->length - request->position, kLargestPiece));
-  const std::span<std::byte> bytes = request->buffer.first(request->piece);
+  if (may_lend_memory() && lend_piece(request)) return {};
+  return buffer_piece(request);
+}
+
+/// False: not all of it is RAM, or whatever else makes it a matter for a buffer.
+bool VirtioBlk::lend_piece(const RequestPtr& request) {
+  const auto guest = memory();
+  if (!guest) return false;
+  auto lent = request->is_read()
+                  ? MappedSegments::map(*guest, request->chain.writable, request->position, request->piece,
+                                        memory::DmaSpace::Access::kWrite)
+                  : MappedSegments::map(*guest, request->chain.readable, sizeof(Header) + request->position,
+                                        request->piece, memory::DmaSpace::Access::kRead);
+  if (!lent) return false;
+  request->lent = std::move(*lent);
+  begin_piece(request, request->lent->pieces());
+  return true;
+}
+
+Result<> VirtioBlk::buffer_piece(const RequestPtr& request) {
+  request->lent.reset();
+  if (request->reserved < request->piece) {
+    data_ += request->piece - std::exchange(request->reserved, request->piece);
+    request->buffer = block::AlignedBuffer(request->piece, kBufferAlignment);
+  }
+  if (request->buffer.data() == nullptr) return finish(request, kIoError);
   if (!request->is_read()) {
     DOPPEL_ASSIGN(const auto guest, memory());
-    DOPPEL_TRY(read_segments(guest, request->chain.readable, sizeof(Header) + request->position, bytes));
+    DOPPEL_TRY(read_segments(guest, request->chain.readable, sizeof(Header) + request->position,
+                             request->buffer.first(request->piece)));
   }
-  begin_later(
-      [this, request, done = under_lock([this, request](const Result<>& result) { piece_done(request, result); })] {
-        const std::uint64_t at = request->offset + request->position;
-        block::Buffers buffers{{.iov_base = request->buffer.data(), .iov_len = request->piece}};
-        if (request->is_read())
-          disk_.read(at, std::move(buffers), done);
-        else
-          disk_.write(at, std::move(buffers), done);
-      });
+  begin_piece(request, {{.iov_base = request->buffer.data(), .iov_len = request->piece}});
   return {};
 }
 
+void VirtioBlk::begin_piece(const RequestPtr& request, block::Buffers buffers) {
+  begin_later([this, request, buffers = std::move(buffers),
+               done = under_lock([this, request](const Result<>& result) { piece_done(request, result); })] {
+    const std::uint64_t at = request->offset + request->position;
+    if (request->is_read())
+      disk_.read(at, buffers, done);
+    else
+      disk_.write(at, buffers, done);
+  });
+}
+
 void VirtioBlk::piece_done(const RequestPtr& request, const Result<>& result) {
+  if (request->lent && request->is_read()) request->lent->mark_dirty();
   if (is_stale(*request)) return give_up(request);
   Result<> moved;
   if (result) {
@@ -343,7 +366,7 @@ void VirtioBlk::piece_done(const RequestPtr& request, const Result<>& result) {
 }
 
 Result<> VirtioBlk::piece_moved(const RequestPtr& request) {
-  if (request->is_read()) {
+  if (request->is_read() && !request->lent) {
     DOPPEL_ASSIGN(const auto guest, memory());
     DOPPEL_TRY(
         write_segments(guest, request->chain.writable, request->position, request->buffer.first(request->piece)));
@@ -419,6 +442,7 @@ Result<> VirtioBlk::finish(const RequestPtr& request, std::uint8_t status) {
 void VirtioBlk::release(const RequestPtr& request) {
   data_ -= std::exchange(request->reserved, 0);
   request->buffer = block::AlignedBuffer(0, kBufferAlignment);
+  request->lent.reset();
 }
 
 void VirtioBlk::note_failure(const Error& error) {

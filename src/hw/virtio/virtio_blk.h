@@ -42,7 +42,8 @@ Result<std::unique_ptr<VirtioPci>> create_virtio_blk(const PciServices& services
 
 class VirtioBlk final : public VirtioDevice {
  public:
-  /// Data of requests under way that is kept in host memory, at most; one request more may begin below that.
+  /// Data of requests under way that is kept in buffers, at most; one request more may begin below that. What the disk
+  /// reads and fills in guest memory is not kept.
   static constexpr std::size_t kMostData = 32 << 20;
   /// A longer request goes through in pieces.
   static constexpr std::size_t kLargestPiece = 2 << 20;
@@ -67,8 +68,10 @@ class VirtioBlk final : public VirtioDevice {
   using RequestPtr = std::shared_ptr<Request>;
 
   Result<> start(const RequestPtr& request);
-  void start_transfer(const RequestPtr& request);
   Result<> next_piece(const RequestPtr& request);
+  bool lend_piece(const RequestPtr& request);
+  Result<> buffer_piece(const RequestPtr& request);
+  void begin_piece(const RequestPtr& request, block::Buffers buffers);
   void piece_done(const RequestPtr& request, const Result<>& result);
   Result<> piece_moved(const RequestPtr& request);
   Result<> give_serial(const RequestPtr& request);

@@ -373,12 +373,42 @@ TEST_F(VirtioBlkTest, RequestsWithoutHeaderOrStatusBreakTheRules) {
   }
 }
 
-TEST_F(VirtioBlkTest, AResetKeepsOldRequestsFromTheGuest) {
+TEST_F(VirtioBlkTest, TheDiskWorksOnGuestMemory) {
   start();
+  const std::uint64_t pages[] = {kData, kData + 0x1000, kData + 0x5000};
+  offer(kRead, 0, {{pages[0], 4096, true}, {pages[1], 4096, true}, {pages[2], 512, true}});
+  ASSERT_EQ(disk.waiting.size(), 1U);
+  const block::Buffers& lent = disk.waiting.front().buffers;
+  ASSERT_EQ(lent.size(), 2U) << "neighbours are one piece";
+  EXPECT_EQ(lent[0].iov_base, ram.block->host() + pages[0]);
+  EXPECT_EQ(lent[0].iov_len, 8192U);
+  EXPECT_EQ(lent[1].iov_base, ram.block->host() + pages[2]);
+  memory::DirtyBitmap& dirty = ram.block->dirty();
+  dirty.start(memory::DirtyClient::kMigration);
+  settle();
+  const auto is_dirty = [&](std::uint64_t at) { return dirty.test(memory::DirtyClient::kMigration, at / 4096); };
+  EXPECT_TRUE(is_dirty(pages[0]));
+  EXPECT_TRUE(is_dirty(pages[1]));
+  EXPECT_TRUE(is_dirty(pages[2]));
+  EXPECT_FALSE(is_dirty(kData + 0x2000));
+}
+
+TEST_F(VirtioBlkTest, AResetHasEndedWhenTheDiskLetsGoOfMemory) {
+  start();
+  offer(kRead, 0, {{kData, 512, true}});
+  set_common(Common::kDeviceStatus, 1, 0);
+  EXPECT_EQ(status(), 0x0fU);
+  settle();
+  EXPECT_EQ(status(), 0U);
+}
+
+/// A driver of the old interface takes its memory back at once.
+TEST_F(VirtioBlkTest, AResetKeepsOldRequestsFromTheGuest) {
+  start(~virtio::feature::kVersion1);
   ram.fill(kData, std::vector(512, std::byte{0x11}));
   offer(kRead, 0, {{kData, 512, true}});
   ASSERT_EQ(disk.waiting.size(), 1U);
-  start();
+  start(~virtio::feature::kVersion1);
   offer(kRead, 7, {{kData + 512, 512, true}});
   EXPECT_EQ(disk.waiting.size(), 1U) << "the new one waits for the old one";
   disk.finish_one();
@@ -434,7 +464,7 @@ TEST_F(VirtioBlkTest, NothingHappensWithoutABusMaster) {
 }
 
 TEST_F(VirtioBlkTest, MemoryUnderWayIsBounded) {
-  start();
+  start(~virtio::feature::kVersion1);
   header(kRead, 0);
   for (unsigned i = 0; i < 30; ++i)
     driver->offer({{kHeader, 16}, {0x300000, 4 << 20, true}, {kStatus, 1, true}}, 0x2f0000);

@@ -93,7 +93,7 @@ void VirtioDevice::reset() {
     queue->state = {.size = options_.queue_size, .addresses = {}, .position = {}};
   }
   under_way_.clear();
-  status_ = 0;
+  if (status_ != 0) status_at_reset_ = std::exchange(status_, 0);
   driver_features_ = 0;
   reset_own();
 }

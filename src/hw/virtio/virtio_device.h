@@ -7,9 +7,11 @@
 // is done within one turn of the loop is shown to the driver together, with one interrupt. Registers are read and
 // written on vCPU threads. The owner's lock guards everything.
 //
-// Reset. A request's data passes through host memory of its own and reaches the guest under the lock, if there was no
-// reset since the request was taken. Queues that are set up after a reset wait for the requests before it, which cannot
-// be called back: a later write is never overtaken by an earlier one.
+// Reset. Requests under way cannot be called back. Queues that are set up after a reset wait for those before it: a
+// later write is never overtaken by an earlier one. A request's data may be moved to and from guest memory by others
+// while the lock is free if may_lend_memory(): its driver waits for the end of a reset (status_shown()), and so does a
+// reset of the whole machine. Otherwise it passes through host memory of its own and reaches the guest under the lock,
+// if there was no reset since the request was taken.
 #pragma once
 
 #include <cstdint>
@@ -77,6 +79,9 @@ class VirtioDevice {
   [[nodiscard]] std::uint64_t driver_features() const { return driver_features_; }
   void set_driver_features(std::uint64_t features);
   [[nodiscard]] std::uint8_t status() const { return status_; }
+  /// What a driver of version 1 sees: a reset has ended when the status is 0 (section 4.1.4.3.2), and then the memory
+  /// of all requests is the driver's again.
+  [[nodiscard]] std::uint8_t status_shown() const { return status_ == 0 && stale_ != 0 ? status_at_reset_ : status_; }
   /// TRANSPORT_FEATURES are those that the transport offers besides.
   void set_status(std::uint8_t status, std::uint64_t transport_features);
   /// Back to the power-on state.
@@ -157,6 +162,8 @@ class VirtioDevice {
   /// The driver broke the rules: the device does nothing more until it is reset (section 2.1.2).
   void driver_failed(const Error& error);
   [[nodiscard]] bool driver_has(std::uint64_t feature) const { return (driver_features_ & feature) != 0; }
+  /// Does the driver know to leave a request's memory alone until a reset has ended?
+  [[nodiscard]] bool may_lend_memory() const { return driver_has(virtio::feature::kVersion1); }
   [[nodiscard]] bool works() const { return (status_ & virtio::kNeedsReset) == 0; }
   [[nodiscard]] bool is_driver_ok() const { return (status_ & virtio::kDriverOk) != 0; }
   [[nodiscard]] Result<memory::DmaSpace> memory() const { return host_.device_memory(); }
@@ -201,6 +208,7 @@ class VirtioDevice {
   std::vector<std::unique_ptr<Queue>> queues_;
   std::uint64_t driver_features_ = 0;
   std::uint8_t status_ = 0;
+  std::uint8_t status_at_reset_ = 0;  // before the last one
   std::uint8_t config_generation_ = 0;
   std::uint64_t epoch_ = 0;
   std::size_t stale_ = 0;  // requests of earlier epochs that have not ended

@@ -85,7 +85,7 @@ std::uint64_t VirtioPci::common(Common reg) {
     case Common::kDriverFeature: return feature_half(device_->driver_features(), driver_feature_select_);
     case Common::kConfigVector: return config_vector_;
     case Common::kQueueCount: return device_->queue_count();
-    case Common::kDeviceStatus: return device_->status();
+    case Common::kDeviceStatus: return device_->status_shown();
     case Common::kConfigGeneration: return device_->config_generation();
     case Common::kQueueSelect: return queue_select_;
     default: break;
