@@ -140,6 +140,21 @@ Task<Result<>> FileNode::read_bounced(std::uint64_t offset, IoView to) {
   co_return Result<>{};
 }
 
+Task<bool> FileNode::splice(std::uint64_t offset, std::size_t length, int pipe) {
+  if (options_.direct || offset > size_ || length > size_ - offset) co_return false;
+  while (length > 0) {
+    IoRequest request{
+        .operation = IoOperation::kSplice, .fd = fd_.get(), .offset = offset, .length = length, .pipe = pipe};
+    context_.engine(options_.engine).submit(request);
+    const int result = co_await request.done;
+    if (result == -EINTR) continue;
+    if (result <= 0) co_return false;
+    offset += static_cast<unsigned>(result);
+    length -= static_cast<unsigned>(result);
+  }
+  co_return true;
+}
+
 Task<Result<>> FileNode::write_all(std::uint64_t offset, IoView from) {
   DOPPEL_CO_ASSIGN(const std::size_t done, co_await transfer(IoOperation::kWrite, offset, from));
   if (done < from.size()) co_return io_error(ENOSPC, "write", offset + done);

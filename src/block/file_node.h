@@ -31,6 +31,7 @@ class FileNode final : public Node {
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   [[nodiscard]] bool read_only() const override { return !options_.writable; }
   Task<Result<>> read(std::uint64_t offset, IoView to) override;
+  Task<bool> splice(std::uint64_t offset, std::size_t length, int pipe) override;
   Task<Result<>> write(std::uint64_t offset, IoView from) override;
   Task<Result<>> write_zeroes(std::uint64_t offset, std::uint64_t length, Unmap unmap) override;
   Task<Result<>> discard(std::uint64_t offset, std::uint64_t length) override;

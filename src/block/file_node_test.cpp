@@ -60,6 +60,24 @@ TEST_P(FileNodeTest, KeepsWhatIsWrittenAtAnyAlignment) {
   EXPECT_EQ(file.contents().size(), end);
 }
 
+TEST_P(FileNodeTest, SplicesWhatIsThere) {
+  const TemporaryFile file;
+  const NodePtr node = open(file);
+  Bytes bytes(700'000);
+  std::mt19937 random(3);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  ASSERT_TRUE(rig_.write(*node, 0, bytes));
+  if (GetParam().direct) {
+    EXPECT_EQ(rig_.spliced(*node, 0, 4096), Bytes()) << "there is no page cache";
+    return;
+  }
+  EXPECT_EQ(rig_.spliced(*node, 1234, 555'555), Bytes(bytes.begin() + 1234, bytes.begin() + 556'789));
+  EXPECT_EQ(rig_.spliced(*node, 699'999, 1), Bytes(1, bytes.back()));
+  EXPECT_EQ(rig_.spliced(*node, 699'999, 2), Bytes());
+  ASSERT_EQ(::truncate(file.path().c_str(), 1000), 0);
+  EXPECT_EQ(rig_.spliced(*node, 0, 2000), Bytes()) << "somebody has made the file shorter";
+}
+
 TEST_P(FileNodeTest, NeighboursInOneBlockDoNotLoseEachOther) {
   const TemporaryFile file;
   const NodePtr node = open(file);

@@ -1,6 +1,8 @@
 // A file in memory, for tests: it can also keep a record of what was written and flushed.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <functional>
@@ -26,15 +28,20 @@ class MemoryNode final : public Node {
 
   [[nodiscard]] const std::vector<std::byte>& contents() const { return contents_; }
   void record(Recorder recorder) { recorder_ = std::move(recorder); }
+  bool is_read_only = false;
 
   [[nodiscard]] std::uint64_t size() const override { return contents_.size(); }
-  [[nodiscard]] bool read_only() const override { return false; }
+  [[nodiscard]] bool read_only() const override { return is_read_only; }
   Task<Result<>> read(std::uint64_t offset, IoView to) override {
     const auto inside =
         static_cast<std::size_t>(offset < size() ? std::min<std::uint64_t>(to.size(), size() - offset) : 0);
     to.slice(inside, to.size() - inside).clear();
     if (inside > 0) to.slice(0, inside).copy_from(contents_.data() + offset);
     co_return Result<>{};
+  }
+  Task<bool> splice(std::uint64_t offset, std::size_t length, int pipe) override {
+    if (offset > size() || length > size() - offset) co_return false;
+    co_return ::write(pipe, contents_.data() + offset, length) == static_cast<ssize_t>(length);
   }
   Task<Result<>> write(std::uint64_t offset, IoView from) override {
     std::vector<std::byte> bytes(from.size());

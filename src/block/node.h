@@ -85,6 +85,10 @@ class Node {
 
   /// Behind the end: zeroes.
   virtual Task<Result<>> read(std::uint64_t offset, IoView to) = 0;
+  /// For who passes bytes on without looking at them: LENGTH bytes go into PIPE, which has room for them, as the pages
+  /// in which the host has them. They change as the file does, so this is for disks that are read_only(). False: that
+  /// does not work here; what is in the pipe is worth nothing then, and read() may tell what is wrong.
+  virtual Task<bool> splice(std::uint64_t /*offset*/, std::size_t /*length*/, int /*pipe*/) { co_return false; }
   /// Behind the end: a protocol node grows; a format fails with kOutOfRange.
   virtual Task<Result<>> write(std::uint64_t offset, IoView from) = 0;
   /// Afterwards the range reads as zeroes; with kMayUnmap it may give up its space.

@@ -41,6 +41,11 @@ Task<Result<>> RawNode::read(std::uint64_t offset, IoView to) {
   co_return co_await file_->read(options_.offset + offset, to);
 }
 
+Task<bool> RawNode::splice(std::uint64_t offset, std::size_t length, int pipe) {
+  if (!check_range(offset, length)) co_return false;
+  co_return co_await file_->splice(options_.offset + offset, length, pipe);
+}
+
 Task<Result<>> RawNode::write(std::uint64_t offset, IoView from) {
   DOPPEL_CO_TRY(check_range(offset, from.size()));
   if (options_.probed && offset < kProbeSize && from.size() > 0) co_return co_await write_head(offset, from);

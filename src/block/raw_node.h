@@ -23,6 +23,7 @@ class RawNode final : public Node {
   [[nodiscard]] std::uint64_t size() const override;
   [[nodiscard]] bool read_only() const override { return file_->read_only(); }
   Task<Result<>> read(std::uint64_t offset, IoView to) override;
+  Task<bool> splice(std::uint64_t offset, std::size_t length, int pipe) override;
   Task<Result<>> write(std::uint64_t offset, IoView from) override;
   Task<Result<>> write_zeroes(std::uint64_t offset, std::uint64_t length, Unmap unmap) override;
   Task<Result<>> discard(std::uint64_t offset, std::uint64_t length) override;

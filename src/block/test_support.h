@@ -1,6 +1,7 @@
 // What the block layer's tests share: a loop with a context, temporary files, waiting for a Disk.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "block/context.h"
 #include "block/disk.h"
 #include "block/node.h"
@@ -58,6 +60,24 @@ struct BlockRig {
     Bytes bytes = filled(size, 0xee);
     const auto result = run(node.read(offset, std::span<std::byte>(bytes)));
     EXPECT_TRUE(result) << result.error().describe();
+    return bytes;
+  }
+  /// What comes out of a pipe; empty if the node does not splice that.
+  Bytes spliced(Node& node, std::uint64_t offset, std::size_t size) {
+    int ends[2];
+    EXPECT_EQ(::pipe(ends), 0);
+    const UniqueFd out(ends[0]);
+    const UniqueFd in(ends[1]);
+    EXPECT_GE(::fcntl(in.get(), F_SETPIPE_SZ, 1 << 20), 1 << 20);
+    if (!run(node.splice(offset, size, in.get()))) return {};
+    Bytes bytes(size + 1);
+    std::size_t done = 0;
+    while (done < size) {
+      const ssize_t got = ::read(out.get(), bytes.data() + done, bytes.size() - done);
+      if (got <= 0) break;
+      done += static_cast<std::size_t>(got);
+    }
+    bytes.resize(done);
     return bytes;
   }
   Result<> write(Node& node, std::uint64_t offset, const Bytes& bytes) {

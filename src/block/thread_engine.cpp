@@ -24,6 +24,10 @@ long carry_out(const IoRequest& request) {
     case IoOperation::kSyncData: return ::fdatasync(request.fd);
     case IoOperation::kAllocate:
       return ::fallocate(request.fd, request.allocate_mode, offset, static_cast<off_t>(request.length));
+    case IoOperation::kSplice: {
+      off_t at = offset;
+      return ::splice(request.fd, &at, request.pipe, nullptr, request.length, SPLICE_F_NONBLOCK);
+    }
   }
   return -1;
 }

@@ -93,6 +93,10 @@ class UringEngine final : public IoEngine {
         ::io_uring_prep_fallocate(&entry, request.fd, request.allocate_mode, static_cast<off_t>(request.offset),
                                   static_cast<off_t>(request.length));
         break;
+      case IoOperation::kSplice:
+        ::io_uring_prep_splice(&entry, request.fd, static_cast<std::int64_t>(request.offset), request.pipe, -1,
+                               static_cast<unsigned>(request.length), SPLICE_F_NONBLOCK);
+        break;
     }
     ::io_uring_sqe_set_data(&entry, &request);
     ++under_way_;

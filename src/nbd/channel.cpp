@@ -110,6 +110,19 @@ Task<bool> Channel::write(std::vector<iovec> pieces) {
   co_return true;
 }
 
+Task<bool> Channel::write(PipePool::Pipe& pipe) {
+  while (pipe.bytes() > 0) {
+    if (closed_) co_return false;
+    const Transfer transfer = transport_->send_from(pipe.out(), pipe.bytes());
+    if (transfer.outcome == Transfer::Outcome::kClosed) co_return false;
+    if (transfer.outcome == Transfer::Outcome::kDone)
+      pipe.taken(transfer.bytes);
+    else
+      co_await ready(transfer.outcome);
+  }
+  co_return true;
+}
+
 Task<bool> Channel::write(std::span<const std::byte> bytes) {
   // sendmsg(2) only looks at what an iovec names.
   std::vector<iovec> pieces{{const_cast<std::byte*>(bytes.data()), bytes.size()}};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "block/task.h"
+#include "nbd/pipe_pool.h"
 #include "nbd/transport.h"
 
 namespace doppel::nbd {
@@ -29,6 +30,8 @@ class Channel {
   /// PIECES are changed while they go out.
   block::Task<bool> write(std::vector<iovec> pieces);
   block::Task<bool> write(std::span<const std::byte> bytes);
+  /// All that is in PIPE, of a transport that takes pipes.
+  block::Task<bool> write(PipePool::Pipe& pipe);
 
   /// Everything that waits here, and comes later, gives false, also what has been received already.
   void shut_down() {

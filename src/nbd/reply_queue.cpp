@@ -47,16 +47,7 @@ void ReplyQueue::push(Reply reply) {
 
 Task<bool> ReplyQueue::send_all() {
   while (!waiting_.empty()) {
-    std::vector<Reply> batch;
-    std::vector<iovec> pieces;
-    while (!waiting_.empty() && batch.size() < kBatch) {
-      Reply& reply = batch.emplace_back(std::move(waiting_.front()));
-      waiting_.pop_front();
-      pieces.push_back({reply.head.data(), reply.head.size()});
-      const std::span<std::byte> payload = reply.payload.bytes();
-      if (!payload.empty()) pieces.push_back({payload.data(), payload.size()});
-    }
-    const bool sent = co_await channel_.write(std::move(pieces));
+    const bool sent = co_await send_batch();
     if (!sent) {
       failed_ = true;
       channel_.shut_down();
@@ -67,6 +58,22 @@ Task<bool> ReplyQueue::send_all() {
   // Whoever waits destroys this; nothing may come behind it.
   if (const auto waiting = std::exchange(waiting_for_idle_, {})) loop_.post([waiting] { waiting.resume(); });
   co_return true;
+}
+
+/// Up to one with a pipe.
+Task<bool> ReplyQueue::send_batch() {
+  std::vector<Reply> batch;
+  std::vector<iovec> pieces;
+  while (!waiting_.empty() && batch.size() < kBatch && (batch.empty() || !batch.back().pipe)) {
+    Reply& reply = batch.emplace_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+    pieces.push_back({reply.head.data(), reply.head.size()});
+    const std::span<std::byte> payload = reply.payload.bytes();
+    if (!payload.empty()) pieces.push_back({payload.data(), payload.size()});
+  }
+  const bool sent = co_await channel_.write(std::move(pieces));
+  if (!sent || !batch.back().pipe) co_return sent;
+  co_return co_await channel_.write(*batch.back().pipe);
 }
 
 Task<bool> ReplyQueue::idle() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -10,14 +11,16 @@
 #include "nbd/budget.h"
 #include "nbd/buffer_pool.h"
 #include "nbd/channel.h"
+#include "nbd/pipe_pool.h"
 #include "nbd/protocol.h"
 
 namespace doppel::nbd {
 
-/// A head, some bytes behind it, and what the request may hold until they are out.
+/// A head, some bytes behind it, here or in a pipe, and what the request may hold until they are out.
 struct Reply {
   std::vector<std::byte> head;
   BufferPool::Buffer payload{};
+  std::optional<PipePool::Pipe> pipe{};
   Budget::Charge charge{};
 };
 
@@ -41,6 +44,7 @@ class ReplyQueue {
 
  private:
   block::Task<bool> send_all();
+  block::Task<bool> send_batch();
 
   event::Loop& loop_;
   Channel& channel_;

@@ -1,6 +1,8 @@
 // For tests: a client whose every byte is known beforehand.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -29,6 +31,15 @@ class ScriptedTransport final : public Transport {
     const std::size_t size = std::min(pieces.front().iov_len, piece_);
     output_.insert(output_.end(), data, data + size);
     return {Transfer::Outcome::kDone, size};
+  }
+  [[nodiscard]] bool takes_pipes() const override { return true; }
+  Transfer send_from(int pipe, std::size_t bytes) override {
+    if (closed_) return {Transfer::Outcome::kClosed};
+    std::vector<std::byte> part(std::min(bytes, piece_));
+    const ssize_t got = ::read(pipe, part.data(), part.size());
+    if (got <= 0) return {Transfer::Outcome::kClosed};
+    output_.insert(output_.end(), part.begin(), part.begin() + got);
+    return {Transfer::Outcome::kDone, static_cast<std::size_t>(got)};
   }
   void shut_down() override { closed_ = true; }
   UniqueFd release() override { return UniqueFd(); }

@@ -75,8 +75,8 @@ void Server::accept_from(Listener& listener) {
 Result<> Server::adopt(UniqueFd client) {
   DOPPEL_TRY(set_nonblocking(client.get()));
   tune(client.get());
-  clients_.push_back(
-      {.session = std::make_unique<Session>(loop_, offer_, plain_transport(std::move(client))), .deadline = nullptr});
+  clients_.push_back({.session = std::make_unique<Session>(loop_, offer_, plain_transport(std::move(client)), pipes_),
+                      .deadline = nullptr});
   const auto position = std::prev(clients_.end());
   Session& session = *position->session;
   position->deadline = loop_.realtime_clock().create_timer([&session] {

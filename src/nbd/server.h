@@ -52,6 +52,7 @@ class Server {
   event::Loop& loop_;
   const Offer offer_;
   const ServerOptions options_;
+  PipePool pipes_;
   std::list<Listener> listeners_;
   std::list<Client> clients_;
   std::unique_ptr<event::Timer> pause_;  // armed while the host has no descriptor left for another client

@@ -21,6 +21,8 @@ constexpr unsigned kBudgetRequests = 128;
 constexpr unsigned kRequestsPerTurn = 64;
 /// Shorter reads are not searched for zeroes: that would cost more than it saves.
 constexpr std::uint32_t kSparseRead = 32 << 10;
+/// A pipe is worth its system calls from so much on.
+constexpr std::size_t kPipedRead = 32 << 10;
 /// Chunks of a read are at most so long.
 constexpr std::uint64_t kReadChunk = 2 << 20;
 
@@ -43,12 +45,13 @@ std::size_t cost(const Request& request) {
 
 }  // namespace
 
-Session::Session(event::Loop& loop, const Offer& offer, std::unique_ptr<Transport> transport)
+Session::Session(event::Loop& loop, const Offer& offer, std::unique_ptr<Transport> transport, PipePool& pipes)
     : loop_(loop),
       channel_(loop, std::move(transport)),
       negotiation_(offer, channel_),
       budget_(kBudgetBytes, kBudgetRequests),
       buffers_(kBudgetBytes),
+      pipes_(pipes),
       replies_(loop, channel_) {}
 
 Task<bool> Session::run() {
@@ -169,17 +172,9 @@ Task<bool> Session::read(Work work) {
 
 Task<bool> Session::read_whole(Work work) {
   const Request& request = work.request;
-  Reply reply{.head = {}, .payload = buffers_.get(request.length)};
-  if (!reply.payload.valid()) {
-    refuse(std::move(work), WireError::kNoMemory, "no memory");
-    co_return true;
-  }
-  const std::span<std::byte> bytes = reply.payload.bytes();
-  const Result<> result = co_await agreement_.disk->node->read(request.offset, bytes);
-  if (!result) {
-    answer(std::move(work), result);
-    co_return true;
-  }
+  Reply reply{.head = {}};
+  const bool fetched = co_await fetch(work, reply, request.offset, request.length);
+  if (!fetched) co_return true;
   if (agreement_.structured) {
     WireWriter fields;
     fields.put(request.offset);
@@ -191,6 +186,32 @@ Task<bool> Session::read_whole(Work work) {
   reply.charge = std::move(work.charge);
   replies_.push(std::move(reply));
   co_return true;
+}
+
+/// Puts what is on the disk into REPLY: the file's own pages in a pipe if there is enough to be worth it and nobody
+/// writes to them, else a copy. False: that failed, and WORK was answered.
+Task<bool> Session::fetch(Work& work, Reply& reply, std::uint64_t offset, std::size_t length) {
+  Node& node = *agreement_.disk->node;
+  const bool by_pipe =
+      length >= kPipedRead && length <= PipePool::kMostBytes && node.read_only() && channel_.transport().takes_pipes();
+  if (by_pipe) reply.pipe = pipes_.get();
+  if (reply.pipe) {
+    const bool spliced = co_await node.splice(offset, length, reply.pipe->in());
+    if (spliced) {
+      reply.pipe->set_bytes(length);
+      co_return true;
+    }
+    reply.pipe.reset();
+  }
+  reply.payload = buffers_.get(length);
+  if (!reply.payload.valid()) {
+    refuse(std::move(work), WireError::kNoMemory, "no memory");
+    co_return false;
+  }
+  const std::span<std::byte> bytes = reply.payload.bytes();
+  const Result<> result = co_await node.read(offset, bytes);
+  if (!result) answer(std::move(work), result);
+  co_return result.has_value();
 }
 
 /// Zeroes that the disk knows of are only named.
@@ -214,17 +235,8 @@ Task<bool> Session::read_chunks(Work work) {
       fields.put(static_cast<std::uint32_t>(length));
       reply.head = chunk_head(request.cookie, flags, Chunk::kOffsetHole, fields.bytes().size(), fields.bytes());
     } else {
-      reply.payload = buffers_.get(length);
-      if (!reply.payload.valid()) {
-        refuse(std::move(work), WireError::kNoMemory, "no memory");
-        co_return true;
-      }
-      const std::span<std::byte> bytes = reply.payload.bytes();
-      const Result<> result = co_await node.read(offset, bytes);
-      if (!result) {
-        answer(std::move(work), result);
-        co_return true;
-      }
+      const bool fetched = co_await fetch(work, reply, offset, length);
+      if (!fetched) co_return true;
       reply.head =
           chunk_head(request.cookie, flags, Chunk::kOffsetData, sizeof(std::uint64_t) + length, fields.bytes());
     }

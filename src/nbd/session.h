@@ -14,11 +14,11 @@
 
 namespace doppel::nbd {
 
-/// On the loop's thread. Requests are read one after another and carried out at the same time, as far as the client's
-/// budget goes; replies leave as they become ready.
+/// On the loop's thread, as PIPES, which outlives it. Requests are read one after another and carried out at the same
+/// time, as far as the client's budget goes; replies leave as they become ready.
 class Session {
  public:
-  Session(event::Loop& loop, const Offer& offer, std::unique_ptr<Transport> transport);
+  Session(event::Loop& loop, const Offer& offer, std::unique_ptr<Transport> transport, PipePool& pipes);
 
   /// Until the client has left and nothing of it is under way; then it may be destroyed, on a later turn of the loop.
   /// Gives whether the negotiation succeeded.
@@ -41,6 +41,7 @@ class Session {
   block::Task<bool> read(Work work);
   block::Task<bool> read_whole(Work work);
   block::Task<bool> read_chunks(Work work);
+  block::Task<bool> fetch(Work& work, Reply& reply, std::uint64_t offset, std::size_t length);
   block::Task<Result<>> change(const Work& work);
   block::Task<Result<>> cache(const Request& request);
   block::Task<bool> block_status(Work work);
@@ -54,6 +55,7 @@ class Session {
   Agreement agreement_;
   Budget budget_;
   BufferPool buffers_;
+  PipePool& pipes_;
   ReplyQueue replies_;
   bool negotiated_ = false;
   unsigned since_turn_ = 0;  // requests begun since others had a turn

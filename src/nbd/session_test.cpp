@@ -41,7 +41,8 @@ class SessionTest : public testing::Test {
 
   /// True if the client got as far as choosing an export.
   bool run(std::size_t piece = 1000) {
-    Session session(rig_.loop, offer_, std::make_unique<ScriptedTransport>(script_.bytes(), output_, piece));
+    PipePool pipes;
+    Session session(rig_.loop, offer_, std::make_unique<ScriptedTransport>(script_.bytes(), output_, piece), pipes);
     const bool negotiated = rig_.run(session.run());
     reader_.emplace(output_);
     reader_->text(18);  // the greeting
@@ -98,6 +99,31 @@ TEST_F(SessionTest, ReadsAndWritesWithSimpleReplies) {
   EXPECT_EQ(simple_error(), 0U);
   EXPECT_EQ(reader_->text(10), "\x11\x11\x11\x11\x11\x11\x77\x77\x77\x77");
   EXPECT_EQ(simple_error(), 0U);
+  EXPECT_TRUE(reader_->at_end());
+}
+
+TEST_F(SessionTest, PagesOfADiskThatNobodyWritesToGoThroughPipes) {
+  for (std::size_t i = 0; i < kSize; i += 512)
+    ASSERT_TRUE(rig_.write(node_, i, filled(512, static_cast<int>(i >> 9U))));
+  node_.is_read_only = offer_.exports[0].read_only = true;
+  constexpr std::uint32_t kLength = 300'000;
+  go();
+  request(Command::kRead, 5000, kLength);
+  request(Command::kRead, 0, kSize);  // more than a pipe holds
+  request(Command::kRead, 9, 5);
+  request(Command::kRead, 600'000, kLength);
+  ASSERT_TRUE(run(10'000));
+  option_answer();
+  option_answer();
+  const auto expect_read = [this](std::size_t offset, std::size_t length) {
+    EXPECT_EQ(simple_error(), 0U);
+    EXPECT_TRUE(reader_->text(length) ==
+                std::string_view(reinterpret_cast<const char*>(node_.contents().data()) + offset, length));
+  };
+  expect_read(5000, kLength);
+  expect_read(0, kSize);
+  expect_read(9, 5);
+  expect_read(600'000, kLength);
   EXPECT_TRUE(reader_->at_end());
 }
 

@@ -1,5 +1,6 @@
 #include "nbd/transport.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -34,6 +35,14 @@ class PlainTransport final : public Transport {
     message.msg_iovlen = std::min<std::size_t>(pieces.size(), IOV_MAX);
     ssize_t result = 0;
     do result = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+    while (result < 0 && errno == EINTR);
+    return outcome_of(result, Transfer::Outcome::kWaitWritable);
+  }
+
+  [[nodiscard]] bool takes_pipes() const override { return true; }
+  Transfer send_from(int pipe, std::size_t bytes) override {
+    ssize_t result = 0;
+    do result = ::splice(pipe, nullptr, fd_.get(), nullptr, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (result < 0 && errno == EINTR);
     return outcome_of(result, Transfer::Outcome::kWaitWritable);
   }

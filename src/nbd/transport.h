@@ -32,6 +32,10 @@ class Transport {
   [[nodiscard]] virtual int fd() const = 0;
   virtual Transfer receive(std::span<std::byte> to) = 0;
   virtual Transfer send(std::span<const iovec> pieces) = 0;
+  /// Can it send what is in pipes?
+  [[nodiscard]] virtual bool takes_pipes() const { return false; }
+  /// Up to BYTES out of PIPE.
+  virtual Transfer send_from(int /*pipe*/, std::size_t /*bytes*/) { return {}; }
   /// Ends both directions: attempts now and later give kClosed, and who waits is woken.
   virtual void shut_down() = 0;
   /// Gives up the socket, for a transport that goes on above it. This one can only be destroyed afterwards.

@@ -37,11 +37,13 @@ void run(fuzz::FuzzInput input, const std::uint8_t* data, std::size_t size) {
   Offer offer;
   offer.exports.push_back({.name = "a", .description = "b", .node = &node, .discard = true, .allocation_depth = true});
   const auto mode = input.take<std::uint8_t>();
+  node.is_read_only = offer.exports[0].read_only = (mode & 4U) != 0;  // its data goes through pipes
   WireWriter script;
   if ((mode & 1U) != 0) negotiate(script, (mode & 2U) != 0);
   script.text({reinterpret_cast<const char*>(data) + 1, size - 1});
   std::vector<std::byte> output;
-  Session session(loop, offer, std::make_unique<ScriptedTransport>(script.bytes(), output, 1 + mode));
+  PipePool pipes;
+  Session session(loop, offer, std::make_unique<ScriptedTransport>(script.bytes(), output, 1 + mode), pipes);
   (void)block::run_to_end(loop, session.run());
   fuzz::require(output.size() >= 18, "the server greets");
   fuzz::require(node.size() == 100'000, "an export does not grow");

@@ -163,6 +163,18 @@ Task<Result<>> Image::read(std::uint64_t offset, IoView to) {
   co_return co_await read_any(offset, to);
 }
 
+/// Where the range is one piece of data, here or in the backing node.
+Task<bool> Image::splice(std::uint64_t offset, std::size_t length, int pipe) {
+  if (!check_range(offset, length)) co_return false;
+  const auto gate = co_await gate_.lock_shared();
+  const auto extent = co_await look_up(offset, length);
+  if (!extent || extent->length < length) co_return false;
+  if (extent->kind == Kind::kData) co_return co_await data().splice(extent->host, length, pipe);
+  const bool in_backing = extent->kind == Kind::kUnallocated && backing_ && offset + length <= backing_->size();
+  if (in_backing) co_return co_await backing_->splice(offset, length, pipe);
+  co_return false;
+}
+
 Task<Result<>> Image::read_any(std::uint64_t offset, IoView to) {
   for (std::size_t done = 0; done < to.size();) {
     DOPPEL_CO_ASSIGN(const Extent extent, co_await look_up(offset + done, to.size() - done));

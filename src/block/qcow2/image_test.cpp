@@ -157,6 +157,21 @@ TEST_P(RandomRequests, KeepTheDisksContents) {
   expect_qemu_agrees();
 }
 
+TEST_P(RandomRequests, WhatIsSplicedIsTheDisks) {
+  for (int i = 0; i < 100 && !HasFatalFailure(); ++i) any_request();
+  int spliced_ranges = 0;
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t offset = random_() % model_.size();
+    const std::size_t size = 1 + random_() % std::min<std::size_t>(model_.size() - offset, 3000);
+    const Bytes got = spliced(*image, offset, size);
+    if (got.empty()) continue;
+    ++spliced_ranges;
+    const auto begin = model_.begin() + static_cast<std::ptrdiff_t>(offset);
+    ASSERT_EQ(got, Bytes(begin, begin + static_cast<std::ptrdiff_t>(size)));
+  }
+  EXPECT_GT(spliced_ranges, 0);
+}
+
 TEST_P(RandomRequests, ManyAtOnceDoNotLoseEachOther) {
   // Pieces of the disk that border on each other, each with one writer at a time.
   constexpr std::size_t kPiece = 3 * 512;

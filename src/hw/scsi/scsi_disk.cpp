@@ -151,7 +151,8 @@ struct ScsiDisk::Transfer {
   std::uint64_t length = 0;
   std::uint64_t position = 0;
   std::size_t piece = 0;
-  block::AlignedBuffer buffer;
+  bool lent = false;                                 // the initiator's memory
+  block::AlignedBuffer buffer{0, kBufferAlignment};  // instead
 };
 
 Result<> ScsiDisk::read(const ScsiTaskPtr& task) {
@@ -170,30 +171,34 @@ Result<> ScsiDisk::transfer(const ScsiTaskPtr& task, bool writes) {
   if (length > (writes ? task->out_size() : task->in_size())) return task->overrun();
   if (length == 0) return task->good();
   const bool is_short = task->cdb()[0] >> 5U == 0;
-  auto state = std::make_shared<Transfer>(
-      Transfer{.task = task,
-               .writes = writes,
-               .durable = !cache_ || (!is_short && (task->cdb()[1] & kForceUnitAccess) != 0),
-               .offset = extent.first * block_,
-               .length = length,
-               .buffer = block::AlignedBuffer(static_cast<std::size_t>(std::min<std::uint64_t>(length, kLargestPiece)),
-                                              kBufferAlignment)});
-  if (state->buffer.data() == nullptr) return task->check(scsi::kNoMemory);
+  auto state =
+      std::make_shared<Transfer>(Transfer{.task = task,
+                                          .writes = writes,
+                                          .durable = !cache_ || (!is_short && (task->cdb()[1] & kForceUnitAccess) != 0),
+                                          .offset = extent.first * block_,
+                                          .length = length});
   return next_piece(state);
 }
 
 Result<> ScsiDisk::next_piece(const TransferPtr& transfer) {
   transfer->piece =
       static_cast<std::size_t>(std::min<std::uint64_t>(transfer->length - transfer->position, kLargestPiece));
-  if (transfer->writes) DOPPEL_TRY(transfer->task->get(transfer->position, transfer->buffer.first(transfer->piece)));
+  auto buffers = transfer->task->lend(transfer->position, transfer->piece, !transfer->writes);
+  transfer->lent = buffers.has_value();
+  if (!buffers) {
+    if (transfer->buffer.size() < transfer->piece)
+      transfer->buffer = block::AlignedBuffer(transfer->piece, kBufferAlignment);
+    if (transfer->buffer.data() == nullptr) return transfer->task->check(scsi::kNoMemory);
+    if (transfer->writes) DOPPEL_TRY(transfer->task->get(transfer->position, transfer->buffer.first(transfer->piece)));
+    buffers = {{.iov_base = transfer->buffer.data(), .iov_len = transfer->piece}};
+  }
   transfer->task->begin(
-      [disk = disk_, transfer](block::Done done) {
-        block::Buffers buffers{{.iov_base = transfer->buffer.data(), .iov_len = transfer->piece}};
+      [disk = disk_, transfer, buffers = std::move(*buffers)](block::Done done) {
         const std::uint64_t at = transfer->offset + transfer->position;
         if (transfer->writes)
-          disk->write(at, std::move(buffers), std::move(done));
+          disk->write(at, buffers, std::move(done));
         else
-          disk->read(at, std::move(buffers), std::move(done));
+          disk->read(at, buffers, std::move(done));
       },
       [this, transfer](const Result<>& result) { return piece_done(transfer, result); });
   return {};
@@ -201,7 +206,8 @@ Result<> ScsiDisk::next_piece(const TransferPtr& transfer) {
 
 Result<> ScsiDisk::piece_done(const TransferPtr& transfer, const Result<>& result) {
   if (!result) return failed(transfer->task, result.error(), transfer->writes);
-  if (!transfer->writes) DOPPEL_TRY(transfer->task->put(transfer->position, transfer->buffer.first(transfer->piece)));
+  if (!transfer->writes && !transfer->lent)
+    DOPPEL_TRY(transfer->task->put(transfer->position, transfer->buffer.first(transfer->piece)));
   transfer->position += transfer->piece;
   if (transfer->position < transfer->length) return next_piece(transfer);
   if (transfer->writes && transfer->durable) return flush_and_finish(transfer->task, transfer->length);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/error.h"
@@ -70,6 +71,9 @@ class ScsiTask {
   [[nodiscard]] virtual std::uint64_t out_size() const = 0;
   virtual Result<> put(std::uint64_t offset, std::span<const std::byte> data) = 0;
   virtual Result<> get(std::uint64_t offset, std::span<std::byte> out) = 0;
+  /// Memory of the initiator's that a disk itself fills with LENGTH bytes of data, or reads them from, until the end of
+  /// what is begun next. Nothing: put() and get() are the way.
+  virtual std::optional<block::Buffers> lend(std::uint64_t offset, std::size_t length, bool fills) = 0;
 
   /// BEGIN asks a disk for something, without the lock; HANDLER goes on from there, under the lock. It is dropped if
   /// the task is not wanted any more.

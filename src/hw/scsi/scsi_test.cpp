@@ -34,6 +34,12 @@ class TestTask final : public ScsiTask {
     std::memcpy(data.data(), out.data() + offset, data.size());
     return {};
   }
+  std::optional<block::Buffers> lend(std::uint64_t offset, std::size_t length, bool fills) override {
+    if (!lends) return std::nullopt;
+    std::vector<std::byte>& bytes = fills ? in : out;
+    EXPECT_LE(offset + length, bytes.size());
+    return block::Buffers{{.iov_base = bytes.data() + offset, .iov_len = length}};
+  }
   void begin(Begin begin, Handler handler) override {
     begin([handler](const Result<>& result) { EXPECT_TRUE(handler(result)); });
   }
@@ -57,6 +63,7 @@ class TestTask final : public ScsiTask {
     return {reinterpret_cast<const char*>(in.data()) + at, size};
   }
 
+  bool lends = false;
   std::vector<std::byte> in;
   std::vector<std::byte> out;
   std::optional<Status> status;
@@ -141,6 +148,21 @@ TEST_F(ScsiTest, EveryWriteWritesTheSame) {
 TEST_F(ScsiTest, LongTransfersGoThroughInPieces) {
   EXPECT_EQ(run({scsi::kRead10, 0, 0, 0, 0, 0, 0, 0x18, 0}, 3 << 20)->in, on_disk(0, 3 << 20));
   EXPECT_EQ(disk.log.size(), 2U);
+}
+
+TEST_F(ScsiTest, MemoryThatIsLentTakesTheData) {
+  const auto task = std::make_shared<TestTask>(std::vector<std::uint8_t>{scsi::kRead10, 0, 0, 0, 0, 0, 0, 0x18, 0},
+                                               3 << 20, std::vector<std::byte>());
+  task->lends = true;
+  EXPECT_TRUE(bus.execute({}, task));
+  ASSERT_EQ(disk.waiting.size(), 1U);
+  EXPECT_EQ(disk.waiting.front().buffers.front().iov_base, task->in.data());
+  disk.finish_one();
+  ASSERT_EQ(disk.waiting.size(), 1U);
+  EXPECT_EQ(disk.waiting.front().buffers.front().iov_base, task->in.data() + ScsiDisk::kLargestPiece);
+  disk.finish_all();
+  EXPECT_EQ(task->status, Status::kGood);
+  EXPECT_EQ(task->in, on_disk(0, 3 << 20));
 }
 
 TEST_F(ScsiTest, WhatDoesNotFitIsRefused) {

@@ -168,6 +168,23 @@ class VirtioScsi::Task final : public VirtioRequest, public ScsiTask, public std
     DOPPEL_ASSIGN(const auto guest, adapter_.memory());
     return read_segments(guest, chain.readable, request_size + offset, data);
   }
+  std::optional<block::Buffers> lend(std::uint64_t offset, std::size_t length, bool fills) override {
+    const auto guest = adapter_.memory();
+    if (!guest || !adapter_.may_lend_memory()) return std::nullopt;
+    auto mapped = fills ? MappedSegments::map(*guest, chain.writable, response_size + offset, length,
+                                              memory::DmaSpace::Access::kWrite)
+                        : MappedSegments::map(*guest, chain.readable, request_size + offset, length,
+                                              memory::DmaSpace::Access::kRead);
+    if (!mapped) return std::nullopt;
+    lent_ = std::move(*mapped);
+    lent_to_fill_ = fills;
+    return lent_->pieces();
+  }
+  /// What lend() gave, if it gave anything: the disk is done with it.
+  void take_back() {
+    if (lent_ && lent_to_fill_) lent_->mark_dirty();
+    lent_.reset();
+  }
   void begin(Begin begin, Handler handler) override {
     adapter_.begin_later(
         [begin = std::move(begin),
@@ -195,6 +212,8 @@ class VirtioScsi::Task final : public VirtioRequest, public ScsiTask, public std
 
  private:
   VirtioScsi& adapter_;
+  std::optional<MappedSegments> lent_;
+  bool lent_to_fill_ = false;
 };
 
 VirtioScsi::VirtioScsi(VirtioHost& host, const VirtioOptions& options, ScsiBus& bus, const VirtioScsiConfig& config)
@@ -284,6 +303,7 @@ Result<> VirtioScsi::take_command(unsigned queue, Chain chain) {
 }
 
 void VirtioScsi::step_done(const TaskPtr& task, const ScsiTask::Handler& handler, const Result<>& result) {
+  task->take_back();
   if (is_stale(*task)) return give_up(task);
   const auto gone_on =
       task->aborted ? respond(task, response::kAborted, scsi::Status::kGood, scsi::kNoSense, 0) : handler(result);
