@@ -134,6 +134,33 @@ class VirtioDisk(unittest.TestCase):
             self.assertEqual(guest.power_off(), 0)
         self.assertEqual(os.stat(image("spare.img")).st_blocks, 0)
 
+    def test_reboot_with_requests_under_way(self):
+        """Slow disks still work on memory of the kernel that is gone."""
+        disk = fresh_disk("reboot.img")
+        slow = []
+        for name, home in (("slow0", ""), ("slow1", ",iothread=io0")):
+            with open(image(name), "wb") as file:
+                file.write(b"\xcc" * (16 << 20))
+            slow += ["-drive", f"file={image(name)},format=raw,if=none,id={name},throttling.bps-total=2M",
+                     "-device", f"virtio-blk-pci,drive={name}{home}"]
+        arguments = ["-drive", f"file={disk},format=raw,if=none,id=d", "-device", "virtio-blk-pci,drive=d,bootindex=0",
+                     "-object", "iothread,id=io0", *slow, "-action", "reboot=reset"]
+        with terminal(arguments) as guest:
+            guest.log_in()
+            guest.run("mke2fs /dev/vda2 >/dev/null 2>&1; mount /dev/vda2 /mnt")
+            guest.run("dd if=/dev/urandom of=/mnt/data bs=64k count=64 2>/dev/null; sync")
+            written = guest.run("sha256sum < /mnt/data").split()[0]
+            guest.type("for i in vdb vdc; do dd if=/dev/zero of=/dev/$i bs=64k seek=128; cat /dev/$i & done >/dev/null 2>&1")
+            guest.type("umount /mnt; sync & sleep 1; reboot -f")
+            guest.log_in()
+            guest.run("mount /dev/vda2 /mnt")
+            self.assertEqual(guest.run("sha256sum < /mnt/data").split()[0], written)
+            self.assertEqual(guest.power_off(), 0)
+        disk_image.check_file_systems(disk)
+        for name in ("slow0", "slow1"):
+            with open(image(name), "rb") as file:
+                self.assertEqual(set(file.read()), {0xcc, 0})
+
     def test_read_only_image(self):
         disk = fresh_disk("only.img")
         with terminal(["-drive", f"file={disk},format=raw,if=virtio", "-drive",
