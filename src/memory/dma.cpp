@@ -58,4 +58,27 @@ Result<DmaSpace::Mapping> DmaSpace::map(GuestPhysAddr address, std::uint64_t len
                  .block_offset = range->ram_offset() + offset};
 }
 
+Result<> DmaMappings::add(const DmaSpace& memory, GuestPhysAddr address, std::uint64_t length,
+                          DmaSpace::Access access) {
+  DOPPEL_ASSIGN(auto run, memory.map(address, length, access));
+  runs_.push_back(std::move(run));
+  return {};
+}
+
+std::vector<iovec> DmaMappings::pieces() const {
+  std::vector<iovec> pieces;
+  pieces.reserve(runs_.size());
+  for (const auto& run : runs_) {
+    if (!pieces.empty() && static_cast<std::byte*>(pieces.back().iov_base) + pieces.back().iov_len == run.bytes.data())
+      pieces.back().iov_len += run.bytes.size();
+    else
+      pieces.push_back({.iov_base = run.bytes.data(), .iov_len = run.bytes.size()});
+  }
+  return pieces;
+}
+
+void DmaMappings::mark_dirty() const {
+  for (const auto& run : runs_) run.mark_dirty();
+}
+
 }  // namespace doppel::memory

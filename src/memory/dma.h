@@ -1,10 +1,14 @@
 // Guest memory as a bus master sees it: every access can fail, and failing harms only the device that asked.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <concepts>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <type_traits>
+#include <vector>
 
 #include "base/error.h"
 #include "memory/address_space.h"
@@ -47,6 +51,20 @@ class DmaSpace {
 
  private:
   AddressSpace* space_;
+};
+
+/// Guest memory in pieces that somebody else, a disk, fills or reads where it is.
+class DmaMappings {
+ public:
+  /// LENGTH more bytes. Fails if they are not one piece of RAM.
+  Result<> add(const DmaSpace& memory, GuestPhysAddr address, std::uint64_t length, DmaSpace::Access access);
+  /// Runs that lie side by side in the host's memory are one. Valid while this lives.
+  [[nodiscard]] std::vector<iovec> pieces() const;
+  /// After they were filled. Any thread.
+  void mark_dirty() const;
+
+ private:
+  std::vector<DmaSpace::Mapping> runs_;
 };
 
 }  // namespace doppel::memory

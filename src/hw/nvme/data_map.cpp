@@ -167,6 +167,14 @@ Result<> DataMap::to_guest(const memory::DmaSpace& memory, std::span<const std::
   return {};
 }
 
+std::shared_ptr<const memory::DmaMappings> DataMap::lend(const memory::DmaSpace& memory,
+                                                         memory::DmaSpace::Access access) const {
+  auto mappings = std::make_shared<memory::DmaMappings>();
+  for (const Piece& piece : pieces_)
+    if (piece.discarded || !mappings->add(memory, {piece.address}, piece.size, access)) return nullptr;
+  return mappings;
+}
+
 Result<> DataMap::from_guest(const memory::DmaSpace& memory, std::span<std::byte> data) const {
   for (const Piece& piece : pieces_) {
     const auto part = data.first(static_cast<std::size_t>(piece.size));

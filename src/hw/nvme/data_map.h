@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -23,6 +24,9 @@ class DataMap {
   /// DATA has length() bytes. Data goes as far as there is memory.
   Result<> to_guest(const memory::DmaSpace& memory, std::span<const std::byte> data) const;
   Result<> from_guest(const memory::DmaSpace& memory, std::span<std::byte> data) const;
+  /// The memory itself. Nothing: part of it is none, or is a bit bucket.
+  [[nodiscard]] std::shared_ptr<const memory::DmaMappings> lend(const memory::DmaSpace& memory,
+                                                                memory::DmaSpace::Access access) const;
 
  private:
   struct Piece {

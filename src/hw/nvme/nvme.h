@@ -73,6 +73,7 @@ class Nvme final : public PciFunction {
     Command command{};
     std::uint32_t result = 0;
     nvme::DataMap data{};
+    bool lent = false;  // the disk works on guest memory, not on the buffer
     Buffer buffer{};
     std::uint64_t buffer_size = 0;
     std::uint64_t next = 0;  // of what goes piece by piece: the first that is not done
@@ -132,6 +133,8 @@ class Nvme final : public PciFunction {
   // Data and disks: nvme_io.cpp.
   [[nodiscard]] Outcome map_data(Request& request, std::uint64_t length);
   [[nodiscard]] Outcome take_data(Request& request, std::uint64_t length);
+  [[nodiscard]] Outcome copy_data(Request& request);
+  std::shared_ptr<const memory::DmaMappings> lend(Request& request, memory::DmaSpace::Access access);
   [[nodiscard]] Outcome give_data(Request& request, std::span<const std::byte> data);
   void allocate(Request& request, std::uint64_t size);
   void submit(Request& request, DiskQueue::Begin begin, Step then);

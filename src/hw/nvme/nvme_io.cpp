@@ -81,6 +81,11 @@ void Nvme::allocate(Request& request, std::uint64_t size) {
 /// LENGTH bytes from the guest, in the request's buffer.
 Nvme::Outcome Nvme::take_data(Request& request, std::uint64_t length) {
   if (const Outcome bad = map_data(request, length)) return bad;
+  return copy_data(request);
+}
+
+Nvme::Outcome Nvme::copy_data(Request& request) {
+  const std::uint64_t length = request.data.length();
   allocate(request, length);
   const auto memory = dma();
   if (!memory || !request.data.from_guest(*memory, {request.buffer.get(), static_cast<std::size_t>(length)}))
@@ -132,6 +137,15 @@ void Nvme::read_disk(Request& request, block::Disk& disk, std::uint64_t offset, 
       then);
 }
 
+/// The request's data, where it is in guest memory, if the disk can work on it there. A controller that is reset is not
+/// ready again before the disks have answered (settle()), and until then the memory is lent.
+std::shared_ptr<const memory::DmaMappings> Nvme::lend(Request& request, memory::DmaSpace::Access access) {
+  const auto memory = dma();
+  auto lent = memory ? request.data.lend(*memory, access) : nullptr;
+  request.lent = lent != nullptr;
+  return lent;
+}
+
 Nvme::Outcome Nvme::failed(const Error& error, Status otherwise) {
   controller_log_.note_media_error();
   switch (error.kind()) {
@@ -171,26 +185,46 @@ Nvme::Outcome Nvme::read(Request& request) {
   if (const Outcome bad = check_blocks(request, space)) return bad;
   const std::uint64_t size = space.bytes(block_count(request.command));
   if (const Outcome bad = map_data(request, size)) return bad;
-  read_disk(request, space.disk(), space.bytes(first_block(request.command)), size, &Nvme::read_done);
+  const std::uint64_t offset = space.bytes(first_block(request.command));
+  const auto lent = lend(request, memory::DmaSpace::Access::kWrite);
+  if (!lent) {
+    read_disk(request, space.disk(), offset, size, &Nvme::read_done);
+    return std::nullopt;
+  }
+  submit(
+      request,
+      [&disk = space.disk(), offset, lent](block::Done done) {
+        disk.read(offset, lent->pieces(), [lent, done = std::move(done)](Result<> result) {
+          lent->mark_dirty();
+          done(std::move(result));
+        });
+      },
+      &Nvme::read_done);
   return std::nullopt;
 }
 
 Nvme::Outcome Nvme::read_done(Request& request, const Result<>& result) {
   if (!result) return failed(result.error(), Status::kReadError);
-  controller_log_.note_read(request.buffer_size);
+  controller_log_.note_read(request.data.length());
+  if (request.lent) return Status::kSuccess;
   return give_data(request, {request.buffer.get(), static_cast<std::size_t>(request.buffer_size)});
 }
 
 Nvme::Outcome Nvme::write(Request& request) {
   Namespace& space = *find_namespace(request.command.namespace_id);
   if (const Outcome bad = check_blocks(request, space)) return bad;
-  if (const Outcome bad = take_data(request, space.bytes(block_count(request.command)))) return bad;
+  if (const Outcome bad = map_data(request, space.bytes(block_count(request.command)))) return bad;
   const std::uint64_t offset = space.bytes(first_block(request.command));
+  const auto lent = lend(request, memory::DmaSpace::Access::kRead);
+  if (!lent)
+    if (const Outcome bad = copy_data(request)) return bad;
   submit(
       request,
-      [&disk = space.disk(), offset, size = request.buffer_size, buffer = request.buffer](block::Done done) {
-        disk.write(offset, {{.iov_base = buffer.get(), .iov_len = static_cast<std::size_t>(size)}},
-                   [buffer, done = std::move(done)](Result<> result) { done(std::move(result)); });
+      [&disk = space.disk(), offset, lent, size = request.buffer_size, buffer = request.buffer](block::Done done) {
+        block::Buffers data{{.iov_base = buffer.get(), .iov_len = static_cast<std::size_t>(size)}};
+        if (lent) data = lent->pieces();
+        disk.write(offset, std::move(data),
+                   [lent, buffer, done = std::move(done)](Result<> result) { done(std::move(result)); });
       },
       &Nvme::write_done);
   return std::nullopt;
@@ -200,7 +234,7 @@ Nvme::Outcome Nvme::write(Request& request) {
 Nvme::Outcome Nvme::write_done(Request& request, const Result<>& result) {
   constexpr unsigned kForceUnitAccess = 30;
   if (!result) return failed(result.error(), Status::kWriteFault);
-  controller_log_.note_write(request.buffer_size);
+  controller_log_.note_write(request.data.length());
   block::Disk& disk = find_namespace(request.command.namespace_id)->disk();
   const bool forced = test_bit<std::uint32_t>(request.command.dword12, kForceUnitAccess) || !features_.write_cache();
   if (!forced || !disk.has_write_cache()) return Status::kSuccess;

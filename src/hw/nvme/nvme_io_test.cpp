@@ -95,6 +95,25 @@ TEST_F(NvmeIoTest, HostileScatterGatherLists) {
   EXPECT_EQ(run_io(keyed), Status::kInvalidField);
 }
 
+TEST_F(NvmeIoTest, TheDiskWorksOnGuestMemory) {
+  memory::DirtyBitmap& dirty = block->dirty();
+  dirty.start(memory::DirtyClient::kMigration);
+  const auto is_dirty = [&] { return dirty.test(memory::DirtyClient::kMigration, kData / 4096); };
+  submit(1, io(IoOpcode::kWrite, 7, 2));
+  ASSERT_EQ(disk.waiting.size(), 1U);
+  EXPECT_EQ(disk.waiting.front().buffers.front().iov_base, block->host() + kData);
+  finish_disks();
+  EXPECT_FALSE(is_dirty()) << "it was only read";
+  submit(1, io(IoOpcode::kRead, 7, 2));
+  ASSERT_EQ(disk.waiting.size(), 1U);
+  EXPECT_EQ(disk.waiting.front().buffers.front().iov_base, block->host() + kData);
+  disable();
+  EXPECT_EQ(status() & 1U, 1U) << "the memory is the driver's again when the controller is not ready any more";
+  finish_disks();
+  EXPECT_EQ(status() & 1U, 0U);
+  EXPECT_TRUE(is_dirty());
+}
+
 TEST_F(NvmeIoTest, Writes) {
   const std::vector<std::byte> data(1024, std::byte{0x77});
   set_memory(kData, data);

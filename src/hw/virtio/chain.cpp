@@ -65,33 +65,13 @@ Chain ChainBuilder::take(std::uint16_t id, std::uint16_t slots) && {
   return std::move(chain_);
 }
 
-Result<MappedSegments> MappedSegments::map(const memory::DmaSpace& memory, std::span<const Segment> segments,
-                                           std::uint64_t offset, std::size_t length, memory::DmaSpace::Access access) {
-  MappedSegments mapped;
-  mapped.runs_.reserve(segments.size());
-  DOPPEL_TRY(
-      for_each_run(segments, offset, length, [&](auto address, std::size_t /*at*/, std::size_t size) -> Result<> {
-        DOPPEL_ASSIGN(auto run, memory.map(address, size, access));
-        mapped.runs_.push_back(std::move(run));
-        return {};
-      }));
+Result<memory::DmaMappings> map_segments(const memory::DmaSpace& memory, std::span<const Segment> segments,
+                                         std::uint64_t offset, std::size_t length, memory::DmaSpace::Access access) {
+  memory::DmaMappings mapped;
+  DOPPEL_TRY(for_each_run(segments, offset, length, [&](auto address, std::size_t /*at*/, std::size_t size) {
+    return mapped.add(memory, address, size, access);
+  }));
   return mapped;
-}
-
-std::vector<iovec> MappedSegments::pieces() const {
-  std::vector<iovec> pieces;
-  pieces.reserve(runs_.size());
-  for (const auto& run : runs_) {
-    if (!pieces.empty() && static_cast<std::byte*>(pieces.back().iov_base) + pieces.back().iov_len == run.bytes.data())
-      pieces.back().iov_len += run.bytes.size();
-    else
-      pieces.push_back({.iov_base = run.bytes.data(), .iov_len = run.bytes.size()});
-  }
-  return pieces;
-}
-
-void MappedSegments::mark_dirty() const {
-  for (const auto& run : runs_) run.mark_dirty();
 }
 
 Result<> read_segments(const memory::DmaSpace& memory, std::span<const Segment> segments, std::uint64_t offset,

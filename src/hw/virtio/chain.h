@@ -1,8 +1,6 @@
 // Descriptor chains: what a driver offers its device in one buffer.
 #pragma once
 
-#include <sys/uio.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -76,21 +74,10 @@ class ChainBuilder {
   std::uint64_t size_ = 0;
 };
 
-/// What SEGMENTS hold, as host memory that somebody else, a disk, reads or fills.
-class MappedSegments {
- public:
-  /// LENGTH bytes from OFFSET on; the caller has seen to it that there is as much. Fails where there is anything but
-  /// RAM.
-  static Result<MappedSegments> map(const memory::DmaSpace& memory, std::span<const Segment> segments,
-                                    std::uint64_t offset, std::size_t length, memory::DmaSpace::Access access);
-  /// Runs that lie side by side in the host's memory are one.
-  [[nodiscard]] std::vector<iovec> pieces() const;
-  /// After it was filled.
-  void mark_dirty() const;
-
- private:
-  std::vector<memory::DmaSpace::Mapping> runs_;
-};
+/// LENGTH bytes of what SEGMENTS hold from OFFSET on; the caller has seen to it that there is as much. Fails where
+/// there is anything but RAM.
+Result<memory::DmaMappings> map_segments(const memory::DmaSpace& memory, std::span<const Segment> segments,
+                                         std::uint64_t offset, std::size_t length, memory::DmaSpace::Access access);
 
 /// Copies between bytes and what SEGMENTS hold from OFFSET on; the caller has seen to it that there is as much.
 Result<> read_segments(const memory::DmaSpace& memory, std::span<const Segment> segments, std::uint64_t offset,

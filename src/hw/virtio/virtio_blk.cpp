@@ -166,7 +166,7 @@ struct VirtioBlk::Request final : VirtioRequest {
   std::uint64_t position = 0;                        // of the next piece in the data
   std::size_t piece = 0;                             // bytes of the piece under way
   std::uint64_t writable = 0;                        // bytes of the chain, the status byte among them
-  std::optional<MappedSegments> lent;                // guest memory that the disk works on
+  std::optional<memory::DmaMappings> lent;           // guest memory that the disk works on
   block::AlignedBuffer buffer{0, kBufferAlignment};  // instead
   std::size_t reserved = 0;                          // the buffer's share of data_
 
@@ -312,11 +312,10 @@ Result<> VirtioBlk::next_piece(const RequestPtr& request) {
 bool VirtioBlk::lend_piece(const RequestPtr& request) {
   const auto guest = memory();
   if (!guest) return false;
-  auto lent = request->is_read()
-                  ? MappedSegments::map(*guest, request->chain.writable, request->position, request->piece,
-                                        memory::DmaSpace::Access::kWrite)
-                  : MappedSegments::map(*guest, request->chain.readable, sizeof(Header) + request->position,
-                                        request->piece, memory::DmaSpace::Access::kRead);
+  auto lent = request->is_read() ? map_segments(*guest, request->chain.writable, request->position, request->piece,
+                                                memory::DmaSpace::Access::kWrite)
+                                 : map_segments(*guest, request->chain.readable, sizeof(Header) + request->position,
+                                                request->piece, memory::DmaSpace::Access::kRead);
   if (!lent) return false;
   request->lent = std::move(*lent);
   begin_piece(request, request->lent->pieces());

@@ -171,10 +171,9 @@ class VirtioScsi::Task final : public VirtioRequest, public ScsiTask, public std
   std::optional<block::Buffers> lend(std::uint64_t offset, std::size_t length, bool fills) override {
     const auto guest = adapter_.memory();
     if (!guest || !adapter_.may_lend_memory()) return std::nullopt;
-    auto mapped = fills ? MappedSegments::map(*guest, chain.writable, response_size + offset, length,
-                                              memory::DmaSpace::Access::kWrite)
-                        : MappedSegments::map(*guest, chain.readable, request_size + offset, length,
-                                              memory::DmaSpace::Access::kRead);
+    auto mapped =
+        fills ? map_segments(*guest, chain.writable, response_size + offset, length, memory::DmaSpace::Access::kWrite)
+              : map_segments(*guest, chain.readable, request_size + offset, length, memory::DmaSpace::Access::kRead);
     if (!mapped) return std::nullopt;
     lent_ = std::move(*mapped);
     lent_to_fill_ = fills;
@@ -212,7 +211,7 @@ class VirtioScsi::Task final : public VirtioRequest, public ScsiTask, public std
 
  private:
   VirtioScsi& adapter_;
-  std::optional<MappedSegments> lent_;
+  std::optional<memory::DmaMappings> lent_;
   bool lent_to_fill_ = false;
 };
 
