@@ -20,7 +20,7 @@ Translator::Owned& Translator::translations_of(const Block& block) {
 Translation* Translator::find_or_make(const Block& block) {
   const std::uint64_t linear = cpu_.rip;
   if (block.translations == nullptr || !translations_of(block).registers) {
-    const bool in_ram = block.first.slot != nullptr && (!block.crosses() || block.second->slot != nullptr);
+    const bool in_ram = block.first.slot != nullptr && (!block.crosses() || block.second().slot != nullptr);
     if (++block.runs <= options_.threshold || !in_ram) return nullptr;
   }
   Owned& owned = translations_of(block);
@@ -76,7 +76,7 @@ Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) 
   const Block& block = *plan.parts.front();
   draft_.begin(key, regions_.next_id());
   draft_.page_number = page_number(key.linear, block.first.gpa);
-  if (block.crosses()) draft_.second_page_number = page_number(key.linear + x86::kPageSize, block.second->gpa);
+  if (block.crosses()) draft_.second_page_number = page_number(key.linear + x86::kPageSize, block.second().gpa);
   Emitter::Cursors& cursors = regions_.cursors();
   const Emitter::Cursors before = cursors;
   emitter_->emit(plan, jump_cache_of(key), cpu_.tlb.sites(), cursors, draft_);

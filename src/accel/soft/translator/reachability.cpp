@@ -48,7 +48,7 @@ void Translator::link_to_known(Translation& from) {
 void Translator::make_reachable(Translation& translation) {
   const Block& block = translation.block();
   enlist(block.first, translation);
-  if (block.crosses()) enlist(*block.second, translation);
+  if (block.crosses()) enlist(block.second(), translation);
   translation.reachable = true;
 }
 
