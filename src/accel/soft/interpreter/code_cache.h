@@ -62,8 +62,8 @@ class CodeCache {
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
 
  private:
-  static constexpr std::size_t kQuickEntries = 131072;
-  static constexpr std::size_t kEnoughBlocks = 1U << 17U;
+  static constexpr std::size_t kQuickEntries = 65536;
+  static constexpr std::size_t kEnoughBlocks = 3U << 15U;
   static constexpr std::size_t kMostDecoded = 1U << 15U;  // blocks; most others run as translated code
 
   struct alignas(32) Quick {

@@ -169,7 +169,7 @@ void Emitter::Generator::load_target() {
 /// it, or the branch is interpreted. The flags are saved.
 void Emitter::Generator::probe_jump_cache() {
   // The set's number times 8: R14's bits from 12 on, and those from 0 on.
-  static_assert(JumpCache::kSets == std::size_t{1} << 16U && JumpCache::kHashShift == 12);
+  static_assert(JumpCache::kSets == std::size_t{1} << 15U && JumpCache::kHashShift == 12);
   static_assert(sizeof(JumpCache::Set) == std::size_t{8} * 4 && sizeof(JumpCacheEntry) == 16);
   constexpr std::uint32_t kMask = (JumpCache::kSets - 1) * 8;
   Xbyak::Label hit;

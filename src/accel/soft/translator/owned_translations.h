@@ -19,6 +19,7 @@ class Translator::Owned final : public BlockTranslations {
  public:
   explicit Owned(Translator& translator) : translator_(translator) {}
   ~Owned() override {
+    if (translator_.is_abandoned_) return;
     clear();
     while (users_ != 0) {
       Translation& user = translator_.regions_.of(Translation::whole(users_));

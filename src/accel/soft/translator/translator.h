@@ -44,6 +44,8 @@ class Translator final : public TranslatedCode {
   ~Translator() override;
   /// Forgets all translations. Not from inside run().
   void flush();
+  /// Nothing runs any more: blocks may go without their translations being taken apart one by one.
+  void abandon() { is_abandoned_ = true; }
 
   void begin() override;
   bool run(const Block& block) override;
@@ -164,6 +166,7 @@ class Translator final : public TranslatedCode {
 
   Cpu& cpu_;
   CodeCache& cache_;
+  bool is_abandoned_ = false;
   const TranslationOptions options_;
   CodeMemory memory_;
   LowPointer<GateState> state_;
