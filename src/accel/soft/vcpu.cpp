@@ -40,7 +40,7 @@ void SoftVcpu::start_trace() {
 
 SoftVcpu::~SoftVcpu() {
   if (vm_.log.enabled(LogCategory::kAccel)) log_statistics();
-  if (translator_ != nullptr) translator_->flush();  // at once, rather than block by block
+  if (translator_ != nullptr) translator_->abandon();
 }
 
 void SoftVcpu::log_statistics() const {

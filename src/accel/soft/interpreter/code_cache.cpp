@@ -13,25 +13,16 @@ namespace doppel::accel::soft {
 namespace {
 
 constexpr std::uint64_t kPage = x86::kPageSize;
-constexpr std::size_t kMostBytes = 512;  // of a block
-constexpr unsigned kModeShift = 4;       // in a context's id
+constexpr std::size_t kMostBytes = Block::kMostBytes;
+constexpr unsigned kModeShift = 4;  // in a context's id
 constexpr unsigned kModeMask = 0xf;
 
 std::uint64_t offset_in_page(std::uint64_t address) {
   return address % kPage;
 }
 
-std::uint64_t key_of(std::uint64_t gpa, CodeMode mode) {
-  return gpa << 2U | static_cast<std::uint64_t>(mode);
-}
-
 Block::Source source_of(const FetchTarget& target) {
-  if (target.slot == nullptr) return {};
-  return {.slot = target.slot,
-          .gpa = target.gpa,
-          .version = target.version,
-          .current_version = &target.slot->page(target.gpa).version,
-          .host_write = target.slot->host_write_mark(target.gpa)};
+  return {.slot = target.slot, .gpa = target.gpa, .version = target.version};
 }
 
 /// The SIZE code bytes behind TARGET, which stay in its page.
@@ -101,20 +92,18 @@ const Block& CodeCache::find(std::uint64_t linear) {
   from.linear = linear;
   from.first = fetch_page(cpu_, linear);
   if (from.first.slot != nullptr) from.first.slot->take_host_write(from.first.gpa);
-  auto found = blocks_.find(key_of(from.first.gpa, cpu_.code_mode));
-  if (found != blocks_.end() && found->second->is_current() &&
-      (!found->second->crosses() || is_second_page_there(*found->second, linear)))
-    return *found->second;
+  Block* place = blocks_.find(from.first.gpa, cpu_.code_mode);
+  if (place != nullptr && place->is_current() && (!place->crosses() || is_second_page_there(*place, linear)))
+    return *place;
   // May wait for other vCPUs, after which the address may lead elsewhere.
   from.first = fetch_code(cpu_, linear);
   from.generation = cpu_.tlb.generation();
-  const std::uint64_t key = key_of(from.first.gpa, cpu_.code_mode);
-  found = blocks_.find(key);
+  place = blocks_.find(from.first.gpa, cpu_.code_mode);
   from.first_source = source_of(from.first);
   from.in_page = kPage - offset_in_page(linear);
-  if (found != blocks_.end() && verify(*found->second, from)) {
+  if (place != nullptr && verify(*place, from)) {
     ++statistics_.verified;
-    return *found->second;
+    return *place;
   }
   from.fetched = std::min(from.in_page, kMostBytes);
   copy_code(cpu_, from.first, from.fetched, from.bytes.data());
@@ -123,12 +112,13 @@ const Block& CodeCache::find(std::uint64_t linear) {
   decode(*fresh, from);
   // The old one may be what ran last: RIP is looked up between blocks only, so nothing refers to it any more. But the
   // quick table may, by other linear addresses.
-  std::unique_ptr<Block>& place = blocks_[key];
+  place = blocks_.find(from.first.gpa, cpu_.code_mode);
   if (place != nullptr) {
     fresh->is_holder = place->is_holder;
+    fresh->next = place->next;
     *place = std::move(*fresh);
   } else {
-    place = std::move(fresh);
+    place = &blocks_.add(std::move(fresh));
   }
   note_decoded(*place);
   ++statistics_.decoded;
@@ -147,9 +137,8 @@ void CodeCache::make_room() {
   const auto is_idle = [](const Block& block) { return block.translations == nullptr || block.translations->empty(); };
   std::erase_if(holders_, [&](const Block* block) { return is_idle(*block); });
   hand_ = 0;
-  for (auto entry = blocks_.begin(); entry != blocks_.end();)
-    entry = is_idle(*entry.value()) ? blocks_.erase(entry) : std::next(entry);
-  most_blocks_ = std::max(kEnoughBlocks, blocks_.size() * 2);
+  blocks_.erase_if(is_idle);
+  most_blocks_ = std::max(kEnoughBlocks, blocks_.size() + kEnoughBlocks / 2);
 }
 
 bool CodeCache::is_full() const {
@@ -179,7 +168,7 @@ bool CodeCache::is_still_at(const Block& block, std::uint64_t linear) const {
 bool CodeCache::is_second_page_there(const Block& block, std::uint64_t linear) const {
   const std::uint64_t next = (linear & ~(kPage - 1)) + kPage;
   const FetchTarget second = fetch_page(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
-  return second.slot != nullptr && second.slot == block.second->slot && second.gpa == block.second->gpa;
+  return second.slot != nullptr && second.slot == block.second().slot && second.gpa == block.second().gpa;
 }
 
 bool CodeCache::verify(Block& block, const Fetched& from) const {
@@ -209,9 +198,10 @@ void CodeCache::decode(Block& block, const Fetched& from) {
     std::copy_n(from.bytes.begin(), from.in_page, bytes.begin());
     const std::uint64_t next = (from.linear & ~(kPage - 1)) + kPage;
     const FetchTarget second = fetch_code(cpu_, cpu_.code_mode == CodeMode::kLong64 ? next : next & 0xffff'ffffU);
-    block.second = std::make_unique<Block::Source>(source_of(second));
+    block.crosses_page = true;
+    block.with_rare().second = source_of(second);
     // Slots may have changed while other vCPUs were waited for: then good for once, as code outside of RAM is.
-    if (cpu_.tlb.generation() != from.generation) block.first = {};
+    if (cpu_.tlb.generation() != from.generation) block.first.slot = nullptr;
     copy_code(cpu_, second, kLongestInstruction, bytes.data() + from.in_page);
     Instruction instruction;
     (void)decoder_->decode(std::span(bytes).first(from.in_page + kLongestInstruction), cpu_.code_mode, instruction);

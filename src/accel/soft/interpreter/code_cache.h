@@ -2,60 +2,19 @@
 // address quickly.
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
 
-#include <tsl/hopscotch_map.h>
-
+#include "accel/soft/interpreter/block_table.h"
 #include "accel/soft/interpreter/cpu.h"
 #include "accel/soft/interpreter/decoder.h"
 #include "accel/soft/interpreter/instruction.h"
-#include "accel/soft/interpreter/translated_code.h"
 #include "accel/soft/mmu/tlb.h"
-#include "accel/soft/runtime/guest_ram.h"
 
 namespace doppel::accel::soft {
-
-/// Instructions that follow each other in one page, up to the first branch. An instruction that reaches into the next
-/// page is a block of its own.
-struct Block {
-  // Where it was decoded from. Valid while the pages' versions are what they were.
-  struct Source {
-    static constexpr std::atomic<std::uint32_t> kNoVersion{~0U};
-    const RamSlot* slot = nullptr;  // null: not from RAM, never valid twice
-    std::uint64_t gpa = 0;
-    std::uint32_t version = 0;
-    const std::atomic<std::uint32_t>* current_version = &kNoVersion;
-    RamSlot::HostWriteMark host_write;
-
-    [[nodiscard]] bool is_current() const {
-      return version == current_version->load(std::memory_order_acquire) && !host_write.set();
-    }
-  };
-  // What is looked at each time comes first: memory is what cold code waits for.
-  Source first;
-  mutable std::uint32_t runs = 0;                           // by the interpreter, before it was translated
-  mutable std::unique_ptr<BlockTranslations> translations;  // for a translator
-  mutable std::unique_ptr<Instruction[]> decoded;           // SIZE of them; null: CodeCache::instructions_of() has them
-  std::uint16_t size = 0;                                   // instructions
-  std::uint16_t bytes = 0;
-  CodeMode mode = CodeMode::kReal16;
-  mutable bool was_run = true;            // since the hand of the code cache's clock came by
-  mutable bool is_holder = false;         // the hand comes by
-  std::unique_ptr<Source> second;         // of the page that the last instruction reaches into; null: it does not
-  std::unique_ptr<std::uint8_t[]> image;  // the BYTES it was made from, of both pages
-
-  mutable std::unique_ptr<std::vector<std::uint64_t>> shown_at;  // linear addresses, by -d in_asm
-
-  [[nodiscard]] bool is_current() const { return first.is_current() && (!crosses() || second->is_current()); }
-  [[nodiscard]] bool crosses() const { return second != nullptr; }
-  [[nodiscard]] std::span<const std::uint8_t> code() const { return {image.get(), bytes}; }
-};
 
 class CodeCache {
  public:
@@ -103,8 +62,8 @@ class CodeCache {
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
 
  private:
-  static constexpr std::size_t kQuickEntries = 131072;
-  static constexpr std::size_t kEnoughBlocks = 1U << 17U;
+  static constexpr std::size_t kQuickEntries = 65536;
+  static constexpr std::size_t kEnoughBlocks = 3U << 15U;
   static constexpr std::size_t kMostDecoded = 1U << 15U;  // blocks; most others run as translated code
 
   struct alignas(32) Quick {
@@ -113,13 +72,6 @@ class CodeCache {
     const Block* block = nullptr;  // null: empty
   };
   struct Fetched;
-  /// Addresses differ in few bits, and a hopscotch map takes the lowest.
-  struct KeyHash {
-    std::size_t operator()(std::uint64_t key) const {
-      constexpr std::uint64_t kGolden = 0x9e37'79b9'7f4a'7c15;  // 2^64 / the golden ratio
-      return key * kGolden >> 32U;
-    }
-  };
 
   const Block& look_up(std::uint64_t linear, Quick& quick, const Context& context);
   const Block& find(std::uint64_t linear);
@@ -136,7 +88,7 @@ class CodeCache {
   Cpu& cpu_;
   NativeStubs& stubs_;
   std::unique_ptr<Decoder> decoder_;
-  tsl::hopscotch_map<std::uint64_t, std::unique_ptr<Block>, KeyHash> blocks_;  // by gpa and mode
+  BlockTable blocks_;
   std::vector<Quick> quick_ = std::vector<Quick>(kQuickEntries);
   Statistics statistics_;
   std::size_t longest_block_ = 64;    // instructions

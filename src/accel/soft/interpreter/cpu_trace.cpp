@@ -72,9 +72,9 @@ void CpuTrace::enter(const Block& block) const {
 
 /// Once for each place that the block is mapped at.
 void CpuTrace::show_code(const Block& block, std::uint64_t linear) const {
-  if (block.shown_at == nullptr) block.shown_at = std::make_unique<std::vector<std::uint64_t>>();
-  if (std::ranges::find(*block.shown_at, linear) != block.shown_at->end()) return;
-  block.shown_at->push_back(linear);
+  std::vector<std::uint64_t>& shown_at = block.with_rare().shown_at;
+  if (std::ranges::find(shown_at, linear) != shown_at.end()) return;
+  shown_at.push_back(linear);
   std::string text = "----------------\nIN: \n";
   std::size_t at = 0;
   for (const Instruction& instruction : cache_.instructions_of(block)) {

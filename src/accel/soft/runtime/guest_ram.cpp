@@ -25,7 +25,7 @@ bool overlap(const MemorySlot& a, const MemorySlot& b) {
 
 RamSlot::RamSlot(const MemorySlot& slot) : slot_(slot), pages_(map_states(slot.size >> 12U)) {
   set_logs(has(slot.flags, SlotFlags::kLogDirty));
-  if (slot_.dirty != nullptr) slot_.dirty->start(memory::DirtyClient::kCode);
+  start_host_writes();
 }
 
 RamSlot::~RamSlot() {
@@ -34,8 +34,16 @@ RamSlot::~RamSlot() {
 
 void RamSlot::adopt(const MemorySlot& slot) {
   set_logs(has(slot.flags, SlotFlags::kLogDirty));
-  if (slot.dirty != slot_.dirty && slot.dirty != nullptr) slot.dirty->start(memory::DirtyClient::kCode);
+  const bool same_bitmap = slot.dirty == slot_.dirty;
   slot_ = slot;
+  if (!same_bitmap) start_host_writes();
+}
+
+void RamSlot::start_host_writes() {
+  host_writes_ = nullptr;
+  if (slot_.dirty == nullptr) return;
+  slot_.dirty->start(memory::DirtyClient::kCode);
+  host_writes_ = &slot_.dirty->word_of(memory::DirtyClient::kCode, 0);
 }
 
 void RamSlot::set_logs(bool on) {
@@ -54,13 +62,6 @@ bool RamSlot::take_host_write(std::uint64_t gpa) const {
   (void)slot_.dirty->take(memory::DirtyClient::kCode, bitmap_page(gpa), 1);
   page(gpa).version.fetch_add(1, std::memory_order_acq_rel);
   return true;
-}
-
-RamSlot::HostWriteMark RamSlot::host_write_mark(std::uint64_t gpa) const {
-  static constexpr std::atomic<std::uint64_t> kNothing{0};
-  if (slot_.dirty == nullptr) return {.word = &kNothing, .mask = 0};
-  const std::uint64_t page = bitmap_page(gpa);
-  return {.word = &slot_.dirty->word_of(memory::DirtyClient::kCode, page), .mask = std::uint64_t{1} << (page % 64)};
 }
 
 bool RamSlot::note_store(std::uint64_t gpa) const {

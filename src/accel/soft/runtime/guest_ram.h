@@ -51,13 +51,12 @@ class RamSlot {
   [[nodiscard]] bool host_writes_are_marked() const { return slot_.dirty != nullptr; }
   /// Has the host written to GPA's page since this last said so? Then the page's version has moved on.
   bool take_host_write(std::uint64_t gpa) const;
-  /// Where that is seen from afar: a word that is not zero in MASK's bit. A word of zeros if the host tells nothing.
-  struct HostWriteMark {
-    const std::atomic<std::uint64_t>* word = nullptr;
-    std::uint64_t mask = 0;
-    [[nodiscard]] bool set() const { return (word->load(std::memory_order_acquire) & mask) != 0; }
-  };
-  [[nodiscard]] HostWriteMark host_write_mark(std::uint64_t gpa) const;
+  /// Would it say so? False if the host tells nothing.
+  [[nodiscard]] bool has_host_write(std::uint64_t gpa) const {
+    if (host_writes_ == nullptr) return false;
+    const std::uint64_t page = bitmap_page(gpa);
+    return (host_writes_[page / 64].load(std::memory_order_acquire) >> (page % 64) & 1U) != 0;
+  }
 
   /// A guest store reached GPA's page: for the dirty log, and for whoever decoded code there. True: it held code.
   bool note_store(std::uint64_t gpa) const;
@@ -72,7 +71,10 @@ class RamSlot {
     return (slot_.dirty_offset + (gpa - slot_.address.value)) >> 12U;
   }
 
+  void start_host_writes();
+
   MemorySlot slot_;
+  const std::atomic<std::uint64_t>* host_writes_ = nullptr;  // the bitmap's words; null: none
   std::atomic<bool> logs_{false};
   PageState* pages_;  // anonymous memory: costs nothing until touched
 };

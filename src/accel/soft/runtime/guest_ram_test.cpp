@@ -143,17 +143,16 @@ TEST_F(GuestRamTest, HostWritesMoveTheVersion) {
   ASSERT_TRUE(ram_.set(with_bitmap));
   EXPECT_TRUE(ram_.host_writes_are_marked());
   const RamSlot& slot_1 = *ram_.by_number(1);
-  const RamSlot::HostWriteMark mark = slot_1.host_write_mark(0x12000);
   const std::uint32_t version = slot_1.page(0x12000).version.load();
-  EXPECT_FALSE(mark.set());
+  EXPECT_FALSE(slot_1.has_host_write(0x12000));
   EXPECT_FALSE(slot_1.take_host_write(0x12000));
 
   bitmap.mark(10 * kPageSize + 5, 1);
-  EXPECT_TRUE(mark.set());
+  EXPECT_TRUE(slot_1.has_host_write(0x12000));
   EXPECT_FALSE(slot_1.take_host_write(0x11000));
   EXPECT_FALSE(slot_1.take_host_write(0x13000));
   EXPECT_TRUE(slot_1.take_host_write(0x12fff));
-  EXPECT_FALSE(mark.set());
+  EXPECT_FALSE(slot_1.has_host_write(0x12000));
   EXPECT_NE(slot_1.page(0x12000).version.load(), version);
   EXPECT_FALSE(slot_1.take_host_write(0x12fff));
 }
@@ -161,7 +160,7 @@ TEST_F(GuestRamTest, HostWritesMoveTheVersion) {
 TEST_F(GuestRamTest, SlotWithoutABitmapIsKnown) {
   ASSERT_TRUE(ram_.set(slot(1, 0x10000, 2)));
   EXPECT_FALSE(ram_.host_writes_are_marked());
-  EXPECT_FALSE(ram_.by_number(1)->host_write_mark(0x10000).set());
+  EXPECT_FALSE(ram_.by_number(1)->has_host_write(0x10000));
   EXPECT_FALSE(ram_.by_number(1)->take_host_write(0x10000));
   ASSERT_TRUE(ram_.set(slot(1, 0, 0)));
   EXPECT_TRUE(ram_.host_writes_are_marked());

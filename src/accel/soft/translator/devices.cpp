@@ -32,7 +32,7 @@ std::optional<std::uint64_t> find_device(Cpu& cpu, std::uint64_t linear, std::ui
 /// nothing was done. Else it is done, or waits to be handed out and answered, and will be executed again then.
 bool Translator::access_device(const Instruction& instruction, const Translation::Instruction& place,
                                std::uint64_t rip) {
-  if (place.action != Action::kMemory || place.mnemonic != ZYDIS_MNEMONIC_MOV) return false;
+  if (place.action != Action::kMemory || !place.is_mov) return false;
   cpu_.instruction_start = cpu_.rip = rip;
   const std::uint64_t linear =
       (cpu_.view[instruction.segment].base + cpu_.effective_address(instruction)) & kind_->address_mask();

@@ -33,7 +33,7 @@ void Emitter::Generator::poll_without_flags() {
 
 /// Links between pages are made with the flags saved, as guards want it. What crosses pages is in none.
 bool Emitter::Generator::is_far(std::uint64_t target) const {
-  return translation_->crosses() || target >> 12U != translation_->key.linear >> 12U;
+  return draft_->crosses() || target >> 12U != draft_->key.linear >> 12U;
 }
 
 void Emitter::Generator::link_to(std::uint64_t target) {
@@ -44,10 +44,10 @@ void Emitter::Generator::link_to(std::uint64_t target) {
 
 /// Behind the opcode of a near jump to TARGET, which comes there with the flags in FLAGS.
 void Emitter::Generator::link_here(std::uint64_t target, FlagsHome flags) {
-  const auto n = static_cast<std::uint32_t>(translation_->links.size());
-  translation_->links.push_back(
+  const auto n = static_cast<std::uint32_t>(draft_->links.size());
+  draft_->links.push_back(
       {.target = target, .site = position(), .number = static_cast<std::uint8_t>(number_), .flags = flags});
-  jump_to_stub(ExitKind::kLink, translation_->id << Translation::kLinkBits | n, flags);
+  jump_to_stub(ExitKind::kLink, Translation::piece(draft_->id, n), flags);
 }
 
 void Emitter::Generator::jump() {
@@ -64,7 +64,7 @@ void Emitter::Generator::jump_if() {
   const bool far = is_far(target);
   db(0x0f);
   db(0x80 | (planned_->zydis.opcode & 0xf));
-  if (far) far_branches_.push_back({.site = position(), .link = translation_->links.size()});
+  if (far) far_branches_.push_back({.site = position(), .link = draft_->links.size()});
   link_here(target, far ? FlagsHome::kMemory : FlagsHome::kRegister);
   if (planned_->goes_on) return;
   link_to(planned_->next_rip());
@@ -169,7 +169,7 @@ void Emitter::Generator::load_target() {
 /// it, or the branch is interpreted. The flags are saved.
 void Emitter::Generator::probe_jump_cache() {
   // The set's number times 8: R14's bits from 12 on, and those from 0 on.
-  static_assert(JumpCache::kSets == std::size_t{1} << 16U && JumpCache::kHashShift == 12);
+  static_assert(JumpCache::kSets == std::size_t{1} << 15U && JumpCache::kHashShift == 12);
   static_assert(sizeof(JumpCache::Set) == std::size_t{8} * 4 && sizeof(JumpCacheEntry) == 16);
   constexpr std::uint32_t kMask = (JumpCache::kSets - 1) * 8;
   Xbyak::Label hit;

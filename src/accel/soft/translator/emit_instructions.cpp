@@ -4,6 +4,7 @@
 namespace doppel::accel::soft {
 
 void Emitter::Generator::interpret() {
+  leaves_ = true;
   mov(r14d, interpret_id());
   Xbyak::CodeGenerator::jmp(gate_.exit(ExitKind::kInterpret, flags_));
 }

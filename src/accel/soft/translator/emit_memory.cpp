@@ -221,14 +221,14 @@ const std::uint64_t* Emitter::Generator::look_up(TlbAccess access, unsigned size
 const TlbSite& Emitter::Generator::look_up_site(std::uint32_t number, TlbAccess access, std::uint32_t limit) {
   const TlbSite& site = sites_->site(number);
   count(state_.counts.site_lookups);
-  if (translation_->sites.empty()) add(dword[at(sites_->miss(number).asked)], 1);
+  if (draft_->sites.empty()) add(dword[at(sites_->miss(number).asked)], 1);
   sub(r14, qword[at(site.tag)]);
   cmp(r14, limit);
   db(0x0f);
   db(kAbove);
   site_fixups_.push_back({.site = position(), .number = number, .access = access});
   dd(0);
-  translation_->sites.push_back(
+  draft_->sites.push_back(
       {.number = number, .instruction = static_cast<std::uint8_t>(number_), .limit = limit, .resume = position()});
   mov(r15, qword[at(site.result)]);
   return site;

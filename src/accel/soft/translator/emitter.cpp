@@ -14,11 +14,11 @@ constexpr auto kPageSize = static_cast<std::uint32_t>(x86::kPageSize);
 }  // namespace
 
 void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,
-                              Translation& translation) {
+                              TranslationDraft& draft) {
   plan_ = &plan;
   jump_cache_ = jump_cache;
   sites_ = &sites;
-  translation_ = &translation;
+  draft_ = &draft;
   fixups_.clear();
   site_fixups_.clear();
   far_branches_.clear();
@@ -27,14 +27,11 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache
   falls_through_ = true;
   part_ = part_begin_ = 0;
   held_ = {};
-  translation.instructions.reserve(plan.instructions.size());
   for (std::size_t i = 0; i < plan.instructions.size(); ++i) instruction(i);
-  translation.end_of_last = position();
+  draft.end_of_last = position();
   if (falls_through_) link_to(plan.instructions.back().next_rip());
-  translation.falls_through = falls_through_;
-  translation.end = position();
-  translation.links.shrink_to_fit();
-  translation.leaders.shrink_to_fit();
+  draft.falls_through = falls_through_;
+  draft.end = position();
   cursors.hot = getSize();
   setSize(cursors.cold);
   late_entry();
@@ -45,12 +42,12 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache
 /// The guard, and the flags to where the first instruction wants them.
 void Emitter::Generator::enter() {
   const PlannedInstruction& first = plan_->instructions.front();
-  dd(translation_->id);
-  translation_->guarded_entry = position();
+  dd(draft_->id);
+  draft_->guarded_entry = position();
   guard();
-  translation_->saved_flags_entry = position();
+  draft_->saved_flags_entry = position();
   if (first.flags_before != 0 && first.flags_home == FlagsHome::kRegister) restore_flags();
-  translation_->entry = translation_->entry_with_flags = position();
+  draft_->entry = draft_->entry_with_flags = position();
   flags_ = first.flags_home;
 }
 
@@ -58,30 +55,31 @@ void Emitter::Generator::enter() {
 void Emitter::Generator::late_entry() {
   const PlannedInstruction& first = plan_->instructions.front();
   const bool wants_saved = first.flags_before != 0 && first.flags_home == FlagsHome::kMemory;
-  if (!wants_saved && !translation_->crosses()) return;
-  translation_->entry_with_flags = position();
+  if (!wants_saved && !draft_->crosses()) return;
+  draft_->entry_with_flags = position();
   save_flags();
   db(0xe9);
-  dd((translation_->crosses() ? translation_->guarded_entry : translation_->entry) - (position() + 4));
+  dd((draft_->crosses() ? draft_->guarded_entry : draft_->entry) - (position() + 4));
 }
 
 /// Do the linear pages still lead where they did when the code was made? The flags are saved.
 void Emitter::Generator::guard() {
-  const std::uint64_t linear = translation_->key.linear;
-  guard_page(linear, translation_->page_number);
-  if (translation_->crosses()) guard_page(linear + kPageSize, translation_->second_page_number);
+  const std::uint64_t linear = draft_->key.linear;
+  guard_page(linear, draft_->page_number);
+  if (draft_->crosses()) guard_page(linear + kPageSize, draft_->second_page_number);
 }
 
 void Emitter::Generator::guard_page(std::uint64_t linear, std::uint32_t number) {
-  cmp(dword[at(cpu_.tlb.code().number(translation_->key.mmu_index, linear))], number);
+  cmp(dword[at(cpu_.tlb.code().number(draft_->key.mmu_index, linear))], number);
   db(0x0f);
   db(kNotEqual);
-  jump_to_stub(ExitKind::kGuard, translation_->id, FlagsHome::kMemory);
+  jump_to_stub(ExitKind::kGuard, draft_->id, FlagsHome::kMemory);
 }
 
 void Emitter::Generator::instruction(std::size_t number) {
   number_ = number;
   planned_ = &plan_->instructions[number];
+  leaves_ = false;
   const std::uint32_t begin = position();
   const bool loaded = number != 0 && plan_->instructions[number - 1].action == Action::kInterpret;  // by the gate
   if (planned_->flags_before != 0 && !loaded) keep_flags_in(planned_->flags_home);
@@ -90,23 +88,30 @@ void Emitter::Generator::instruction(std::size_t number) {
   const Temporaries held = held_;
   body();
   held_ = held_behind(held);
-  translation_->instructions.push_back(
-      Translation::Instruction{.begin = begin,
-                               .offset = static_cast<std::int16_t>(planned_->rip - translation_->key.linear),
-                               .number = static_cast<std::uint8_t>(number - part_begin_),
-                               .writes_memory = planned_->writes_memory,
-                               .flags_home = planned_->flags_home,
-                               .may_resume_behind = held_.nothing() && !planned_->member.leads,
-                               .leads = planned_->member.leads,
-                               .action = planned_->action,
-                               .site = exit_site(*planned_, plan_->kind),
-                               .mnemonic = static_cast<std::uint16_t>(planned_->zydis.mnemonic)});
-  translation_->instructions.back().part = part_ & 7U;
-  if (planned_->member.leads)
-    translation_->leaders.push_back({.instruction = static_cast<std::uint8_t>(number), .member = planned_->member});
+  note_instruction(begin);
   if (number + 1 - part_begin_ < plan_->parts[part_]->size) return;
   ++part_;
   part_begin_ = number + 1;
+}
+
+/// The one at work has its code from BEGIN on.
+void Emitter::Generator::note_instruction(std::uint32_t begin) {
+  const auto number = static_cast<std::uint8_t>(number_);
+  if (number_ == part_begin_) draft_->parts.push_back({.block = plan_->parts[part_], .first_instruction = number});
+  Translation::Instruction& noted = draft_->instructions.emplace_back();
+  noted.begin = static_cast<std::uint16_t>(begin - draft_->guarded_entry);
+  noted.offset = static_cast<std::int16_t>(planned_->rip - draft_->key.linear);
+  noted.action = planned_->action;
+  noted.is_mov = planned_->zydis.mnemonic == ZYDIS_MNEMONIC_MOV;
+  noted.site = exit_site(*planned_, plan_->kind);
+  noted.writes_memory = planned_->writes_memory;
+  noted.flags_home = planned_->flags_home;
+  noted.may_resume_behind = held_.nothing() && !planned_->member.leads;
+  noted.leads = planned_->member.leads;
+  if (leaves_ && noted.site == ExitSite::kInterpret)
+    draft_->mnemonics.push_back(
+        {.mnemonic = static_cast<std::uint16_t>(planned_->zydis.mnemonic), .instruction = number});
+  if (planned_->member.leads) draft_->leaders.push_back({.instruction = number, .member = planned_->member});
 }
 
 void Emitter::Generator::body() {
@@ -161,20 +166,19 @@ void Emitter::Generator::stubs() {
     mov(r14d, fixup.id);
     Xbyak::CodeGenerator::jmp(gate_.exit(fixup.kind, fixup.flags));
     patch(fixup.site, stub);
-    if (fixup.kind == ExitKind::kLink) translation_->links.at(fixup.id & low_mask(Translation::kLinkBits)).stub = stub;
+    if (fixup.kind == ExitKind::kLink) draft_->links.at(fixup.id & low_mask(Translation::kLinkBits)).stub = stub;
   }
   for (const SiteFixup& fixup : site_fixups_) {
     patch(fixup.site, position());
     mov(r15d, fixup.number * static_cast<std::uint32_t>(sizeof(TlbSite)));
     const auto result = sites_->miss(fixup.number).result;
-    Xbyak::CodeGenerator::jmp(
-        gate_.site_misses.at(GateCode::site_miss(translation_->key.mmu_index, fixup.access, result)));
+    Xbyak::CodeGenerator::jmp(gate_.site_misses.at(GateCode::site_miss(draft_->key.mmu_index, fixup.access, result)));
   }
   for (const FarBranch& branch : far_branches_) {
     patch(branch.site, position());
     save_flags();
     db(0xe9);
-    Link& link = translation_->links.at(branch.link);
+    Translation::Link& link = draft_->links.at(branch.link);
     link.site = position();
     dd(link.stub - (position() + 4));
   }
@@ -188,6 +192,7 @@ void Emitter::Generator::interpret_if(Condition condition) {
 
 /// Behind the opcode of a near jump, with the flags in FLAGS.
 void Emitter::Generator::jump_to_stub(ExitKind kind, std::uint32_t id, FlagsHome flags, bool reload_rcx) {
+  leaves_ |= kind == ExitKind::kInterpret;
   fixups_.push_back({.site = position(), .kind = kind, .id = id, .flags = flags, .reload_rcx = reload_rcx});
   dd(0);
 }
@@ -230,8 +235,8 @@ Emitter::Emitter(std::byte* writable, std::size_t capacity, const Cpu& cpu, cons
 Emitter::~Emitter() = default;
 
 void Emitter::emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,
-                   Translation& translation) {
-  generator_->emit(plan, jump_cache, sites, cursors, translation);
+                   TranslationDraft& draft) {
+  generator_->emit(plan, jump_cache, sites, cursors, draft);
 }
 
 void Emitter::patch(std::uint32_t site, std::uint32_t target) {

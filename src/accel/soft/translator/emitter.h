@@ -34,10 +34,10 @@ class Emitter {
   static constexpr std::size_t kMostHot = 32768;
   static constexpr std::size_t kMostCold = 8192;
 
-  /// Fills in TRANSLATION, whose key, id and page number are set. JUMP_CACHE is the one for its key.
+  /// Fills in DRAFT, whose key, id and page numbers are set. JUMP_CACHE is the one for its key.
   /// Takes sites for lookups from SITES, as long as there are any.
   void emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,
-            Translation& translation);
+            TranslationDraft& draft);
   /// Makes the jump at SITE go to TARGET, both positions.
   void patch(std::uint32_t site, std::uint32_t target);
 

@@ -27,7 +27,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
       : CodeGenerator(capacity, writable), cpu_(cpu), state_(state), gate_(gate), counts_(counts) {}
 
   void emit(const BlockPlan& plan, const JumpCache* jump_cache, TlbSites& sites, Cursors& cursors,
-            Translation& translation);
+            TranslationDraft& draft);
   void patch(std::uint32_t site, std::uint32_t target) {
     const std::size_t at = getSize();
     setSize(site);
@@ -75,6 +75,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void guard();
   void guard_page(std::uint64_t linear, std::uint32_t number);
   void instruction(std::size_t number);
+  void note_instruction(std::uint32_t begin);
   void body();
   void stubs();
   void late_entry();
@@ -184,10 +185,10 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   }
   [[nodiscard]] std::uint32_t position() const { return static_cast<std::uint32_t>(getSize()); }
   [[nodiscard]] std::uint32_t interpret_id() const {
-    return translation_->id << Translation::kInstructionBits | static_cast<std::uint32_t>(number_);
+    return draft_->id << Translation::kInstructionBits | static_cast<std::uint32_t>(number_);
   }
   [[nodiscard]] bool is_member() const { return planned_->member.group >= 0; }
-  [[nodiscard]] const TlbEntry& entries() const { return *cpu_.tlb.entries(translation_->key.mmu_index); }
+  [[nodiscard]] const TlbEntry& entries() const { return *cpu_.tlb.entries(draft_->key.mmu_index); }
   [[nodiscard]] bool is_long() const { return plan_->kind.is_long; }
   [[nodiscard]] std::uint8_t word() const { return plan_->kind.word(); }
   [[nodiscard]] std::uint64_t branch_target() const {
@@ -210,12 +211,13 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   const BlockPlan* plan_ = nullptr;
   const JumpCache* jump_cache_ = nullptr;
   TlbSites* sites_ = nullptr;
-  Translation* translation_ = nullptr;
+  TranslationDraft* draft_ = nullptr;
   const PlannedInstruction* planned_ = nullptr;
   std::size_t number_ = 0;  // of the instruction
   std::size_t part_ = 0;    // that it belongs to
   std::size_t part_begin_ = 0;
   bool falls_through_ = true;
+  bool leaves_ = false;  // the instruction has an exit of its own
   FlagsHome flags_ = FlagsHome::kRegister;
   Temporaries held_;
   std::array<const std::uint64_t*, kMostGroups> addends_{};  // where each group's is

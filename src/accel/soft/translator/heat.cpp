@@ -30,12 +30,11 @@ void Translator::sample(Translation& translation) {
   if (now - last_sample_ < kLeastApart) return;
   last_sample_ = now;
   ++samples_;
-  regions_.note_use(translation.entry);
+  regions_.note_use(translation.entry());
   if (cpu_.tlb.sites().are_taken()) return cool();
   std::vector<Translation*> found{&translation};
-  const auto note = [&](Translation* other) {
-    const bool wanted = other != nullptr && found.size() < kMost && std::ranges::find(found, other) == found.end();
-    if (wanted) found.push_back(other);
+  const auto note = [&](Translation& other) {
+    if (found.size() < kMost && std::ranges::find(found, &other) == found.end()) found.push_back(&other);
   };
   unsigned heated = 0;
   for (std::size_t i = 0; i < found.size() && heated < kMostHeated; ++i) {
@@ -43,8 +42,10 @@ void Translator::sample(Translation& translation) {
       ++heated;
       continue;
     }
-    for (const Link& link : found[i]->links) note(link.to);
-    for (Translation* const from : found[i]->incoming) note(from);
+    for (const Translation::Link& link : found[i]->links())
+      if (link.to != 0) note(regions_.of(link.to));
+    for (PieceId from = found[i]->incoming; from != 0 && found.size() < kMost; from = link_of(from).next)
+      note(regions_.of(Translation::whole(from)));
   }
 }
 
@@ -65,9 +66,8 @@ void Translator::cool() {
   if (samples_ - cooled_ < kLeast) return;
   cooled_ = samples_;
   ++statistics_.cooled;
-  std::vector<Translation*> hot;
-  for (const auto& translation : translations_)
-    if (translation != nullptr && !translation->sites.empty()) hot.push_back(translation.get());
+  std::vector<Translation*> hot = regions_.all();
+  std::erase_if(hot, [](const Translation* translation) { return translation->site_count == 0; });
   for (Translation* translation : hot) {
     Owned& owned = translations_of(translation->block());
     owned.is_hot = false;
@@ -85,7 +85,7 @@ void Translator::plan_sites(const Owned& owned) {
 
 /// Sites of TRANSLATION, which was just made, learn where its code goes on.
 void Translator::prepare_sites(const Translation& translation) {
-  for (const Translation::Site& site : translation.sites) {
+  for (const Translation::Site& site : translation.sites()) {
     TlbSiteMiss& miss = cpu_.tlb.sites().miss(site.number);
     miss.resume = address_of(site.resume);
     miss.limit = site.limit;
@@ -99,27 +99,26 @@ void Translator::prepare_sites(const Translation& translation) {
 void Translator::judge_sites(Translation& translation) {
   TlbSites& sites = cpu_.tlb.sites();
   const auto is_due = [&](const Translation::Site& site) { return sites.miss(site.number).budget > kMissesToJudge; };
-  if (std::ranges::none_of(translation.sites, is_due)) return;
-  const std::uint32_t asked = std::exchange(sites.miss(translation.sites.front().number).asked, 0);
+  if (std::ranges::none_of(translation.sites(), is_due)) return;
+  const std::uint32_t asked = std::exchange(sites.miss(translation.sites().front().number).asked, 0);
   Owned& owned = translations_of(translation.block());
-  const std::size_t poor = owned.poor_sites.size();
-  for (const Translation::Site& site : translation.sites) {
+  unsigned poor = 0;
+  for (const Translation::Site& site : translation.sites()) {
     const bool due = is_due(site);
     std::uint32_t& budget = sites.miss(site.number).budget;
     const std::uint32_t misses = due ? kMissesToJudge : kMissesToJudge - budget;
     budget = kMissesToJudge;
     if (misses * kLeastHits <= asked) continue;
-    const std::uint64_t offset = translation.rip(site.instruction) - translation.key.linear;
-    if (!owned.is_poor_site(offset)) owned.poor_sites.push_back(offset);
+    if (owned.add_poor_site(translation.rip(site.instruction) - translation.key.linear)) ++poor;
   }
-  if (owned.poor_sites.size() == poor) return;
-  statistics_.poor_sites += owned.poor_sites.size() - poor;
+  if (poor == 0) return;
+  statistics_.poor_sites += poor;
   ++owned.revision;
   detach(translation);
 }
 
 void Translator::give_sites_back(const Translation& translation) {
-  for (const Translation::Site& site : translation.sites) cpu_.tlb.sites().give_back(site.number);
+  for (const Translation::Site& site : translation.sites()) cpu_.tlb.sites().give_back(site.number);
 }
 
 }  // namespace doppel::accel::soft

@@ -20,7 +20,7 @@ struct JumpCacheEntry {
 class JumpCache {
  public:
   using Set = std::array<JumpCacheEntry, 2>;  // the latest comes first
-  static constexpr std::size_t kSets = 65536;
+  static constexpr std::size_t kSets = 32768;
   static constexpr std::uint8_t kHashShift = 12;
   /// The set of a linear address; translated code computes the same.
   [[nodiscard]] static std::size_t index(std::uint64_t linear) {

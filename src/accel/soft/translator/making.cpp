@@ -7,6 +7,11 @@
 
 namespace doppel::accel::soft {
 
+/// Null: there are none.
+Translator::Owned* Translator::known_translations_of(const Block& block) {
+  return static_cast<Owned*>(block.translations.get());
+}
+
 Translator::Owned& Translator::translations_of(const Block& block) {
   if (block.translations == nullptr) block.translations = std::make_unique<Owned>(*this);
   return static_cast<Owned&>(*block.translations);
@@ -15,22 +20,22 @@ Translator::Owned& Translator::translations_of(const Block& block) {
 Translation* Translator::find_or_make(const Block& block) {
   const std::uint64_t linear = cpu_.rip;
   if (block.translations == nullptr || !translations_of(block).registers) {
-    const bool in_ram = block.first.slot != nullptr && (!block.crosses() || block.second->slot != nullptr);
+    const bool in_ram = block.first.slot != nullptr && (!block.crosses() || block.second().slot != nullptr);
     if (++block.runs <= options_.threshold || !in_ram) return nullptr;
   }
   Owned& owned = translations_of(block);
   if (owned.registers && !provide(*owned.registers)) return nullptr;
   TranslationKey key{.linear = linear, .kind = *kind_, .mmu_index = cpu_.mmu_index, .registers = state_->registers};
-  if (Translation* const found = find(owned, key); found != nullptr) return found;
+  const bool waits = owned.waits_at(linear);
+  if (Translation* const found = waits ? nullptr : find(owned, key); found != nullptr) return found;
   constexpr unsigned kShared = 2;  // most processes end soon
-  const auto is_same_place = [&](const Owned::Placed& placed) { return placed.linear == linear; };
-  if (owned.registers && std::ranges::none_of(owned.list, is_same_place) &&
+  const auto is_same_place = [&](const Translation& translation) { return translation.key.linear == linear; };
+  if (owned.registers && (waits || owned.find(is_same_place) == nullptr) &&
       !owned.is_hot_at(linear, kShared * options_.threshold))
     return nullptr;
   constexpr std::size_t kMostPerBlock = 16;
-  if (owned.list.size() >= kMostPerBlock) owned.clear();
-  constexpr unsigned kOftenBroken = 2;
-  plan(block, owned.broken >= kOftenBroken, owned.shares_lookups);
+  if (owned.size() >= kMostPerBlock) owned.clear();
+  plan(block, owned.broken >= Owned::kOftenBroken, owned.shares_lookups);
   if (!owned.registers) owned.registers.emplace();
   owned.registers->add(plan_.registers);
   if (!provide(*owned.registers)) return nullptr;
@@ -44,16 +49,12 @@ Translation* Translator::find_or_make(const Block& block) {
 /// The translation of KEY, unless it was cut off for good: because its page changed and only its first part's bytes are
 /// known to be what they were, or because it would be made in another way now.
 Translation* Translator::find(Owned& owned, const TranslationKey& key) {
-  const auto is_it = [&](const Owned::Placed& placed) {
-    return placed.linear == key.linear && placed.translation->key == key;
-  };
-  const auto found = std::ranges::find_if(owned.list, is_it);
-  if (found == owned.list.end()) return nullptr;
-  Translation* const translation = found->translation;
+  Translation* const translation = owned.find([&](const Translation& other) { return other.key == key; });
+  if (translation == nullptr) return nullptr;
   const bool is_latest = translation->revision == owned.revision;
-  if (is_latest && (translation->reachable || translation->parts.size() == 1)) return translation;
-  if (is_latest) ++owned.broken;
-  owned.list.erase(found);
+  if (is_latest && (translation->reachable || translation->part_count == 1)) return translation;
+  if (is_latest && owned.broken < Owned::kOftenBroken) ++owned.broken;
+  owned.take(*translation);
   discard(*translation);
   return nullptr;
 }
@@ -72,36 +73,22 @@ void Translator::plan(const Block& block, bool alone, bool shared) {
 
 Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) {
   make_room();
-  std::uint32_t id = static_cast<std::uint32_t>(translations_.size());
-  if (free_ids_.empty()) {
-    translations_.emplace_back();
-  } else {
-    id = free_ids_.back();
-    free_ids_.pop_back();
-  }
-  translations_[id] = std::make_unique<Translation>();
-  Translation& translation = *translations_[id];
-  translation.key = key;
-  translation.id = id;
-  translation.parts = plan.parts;
-  Owned& owned = translations_of(translation.block());
-  owned.list.emplace_back(translation);
-  translation.revision = owned.revision;
-  for (const Block* part : std::span(plan.parts).subspan(1)) translations_of(*part).users.push_back(&translation);
-  const Block& block = translation.block();
-  translation.gpa = block.first.gpa;
-  translation.page_number = page_number(key.linear, block.first.gpa);
-  if (block.crosses()) {
-    translation.second_gpa = block.second->gpa;
-    translation.second_page_number = page_number(key.linear + x86::kPageSize, block.second->gpa);
-  }
+  const Block& block = *plan.parts.front();
+  draft_.begin(key, regions_.next_id());
+  draft_.page_number = page_number(key.linear, block.first.gpa);
+  if (block.crosses()) draft_.second_page_number = page_number(key.linear + x86::kPageSize, block.second().gpa);
   Emitter::Cursors& cursors = regions_.cursors();
   const Emitter::Cursors before = cursors;
-  emitter_->emit(plan, jump_cache_of(key), cpu_.tlb.sites(), cursors, translation);
+  emitter_->emit(plan, jump_cache_of(key), cpu_.tlb.sites(), cursors, draft_);
+  Translation& translation = regions_.add(draft_);
+  Owned& owned = translations_of(block);
+  owned.add(translation);
+  translation.revision = owned.revision;
+  for (std::size_t part = 1; part < plan.parts.size(); ++part)
+    translations_of(*plan.parts[part]).add_user(translation, part);
   prepare_sites(translation);
   if (before.hot / CodeMemory::kHugePage != cursors.hot / CodeMemory::kHugePage)
     memory_.use_huge_page(before.hot / CodeMemory::kHugePage * CodeMemory::kHugePage);
-  regions_.add(translation);
   ++statistics_.translations;
   statistics_.instructions += plan.instructions.size();
   for (const Block* part : plan.parts) statistics_.guest_bytes += part->bytes;
@@ -122,7 +109,7 @@ void Translator::tell_observers(const BlockPlan& plan, const Translation& transl
   for (TranslationObserver* observer : observers_)
     observer->translated({.plan = plan,
                           .translation = translation,
-                          .hot = code(translation.guarded_entry, translation.end),
+                          .hot = code(translation.guarded_entry, translation.end()),
                           .cold = code(cold, regions_.cursors().cold)});
 }
 
@@ -132,8 +119,10 @@ HostCode Translator::code(std::size_t begin, std::size_t end) const {
 }
 
 std::uint32_t Translator::page_number(std::uint64_t linear, std::uint64_t gpa) {
-  const auto next = static_cast<std::uint32_t>(page_numbers_.size() + 1);
-  return page_numbers_.try_emplace({.linear = linear >> 12U, .gpa = gpa >> 12U}, next).first->second;
+  const auto next = static_cast<std::uint32_t>(numbered_pages_.size());
+  const auto [place, is_new] = page_numbers_.try_emplace({.linear = linear >> 12U, .gpa = gpa >> 12U}, next);
+  if (is_new) numbered_pages_.push_back(gpa >> 12U);
+  return place->second;
 }
 
 /// Makes room for one more translation.
@@ -150,15 +139,21 @@ void Translator::make_room() {
 /// None of TRANSLATIONS is at work.
 void Translator::evict(const std::vector<Translation*>& translations) {
   for (Translation* translation : translations) {
-    std::erase(translations_of(translation->block()).list, Owned::Placed(*translation));
+    take_from_block(*translation);
     discard(*translation);
   }
   serialize_code();
 }
 
+/// TRANSLATION's block, which may be about to go itself, has it no more.
+void Translator::take_from_block(Translation& translation) {
+  if (Owned* const owned = known_translations_of(translation.block()); owned != nullptr) owned->take(translation);
+}
+
 void Translator::flush() {
   evict(regions_.all());
   page_numbers_.clear();
+  numbered_pages_.resize(1);
   cpu_.tlb.code().flush_all();
 }
 

@@ -73,6 +73,7 @@ enum class Action : std::uint8_t {
   kReadSelector,  // into a register
   kSwapGs,
 };
+inline constexpr unsigned kActions = static_cast<unsigned>(Action::kSwapGs) + 1;
 
 /// What a string instruction does with its elements (SDM 1 7.3.9).
 struct StringUse {

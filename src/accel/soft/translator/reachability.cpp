@@ -26,7 +26,7 @@ Translation* Translator::find_reachable(const TranslationKey& key, std::uint64_t
   if (code == 0) return nullptr;
   std::uint32_t id = 0;
   std::memcpy(&id, memory_.writable() + (code - generated_.begin) - sizeof id, sizeof id);
-  return translations_[id].get();
+  return &regions_.of(id);
 }
 
 /// Would its guard let it be entered?
@@ -39,8 +39,8 @@ bool Translator::is_mapped(const Translation& translation) const {
 }
 
 void Translator::link_to_known(Translation& from) {
-  for (Link& link : from.links) {
-    if (link.to != nullptr || !may_chain_to(link.target)) continue;
+  for (Translation::Link& link : from.links()) {
+    if (link.to != 0 || !may_chain_to(link.target)) continue;
     if (Translation* const to = find_reachable(from.key, link.target); to != nullptr) this->link(from, link, *to);
   }
 }
@@ -48,7 +48,7 @@ void Translator::link_to_known(Translation& from) {
 void Translator::make_reachable(Translation& translation) {
   const Block& block = translation.block();
   enlist(block.first, translation);
-  if (block.crosses()) enlist(*block.second, translation);
+  if (block.crosses()) enlist(block.second(), translation);
   translation.reachable = true;
 }
 
@@ -58,8 +58,9 @@ void Translator::enlist(const Block::Source& source, Translation& translation) {
   page.translations.push_back(&translation);
 }
 
-void Translator::delist(std::uint64_t gpa, const Translation& translation) {
-  const auto page = pages_.find(gpa >> 12U);
+/// Of the page that NUMBER stands for.
+void Translator::delist(std::uint32_t number, const Translation& translation) {
+  const auto page = pages_.find(numbered_pages_[number]);
   if (page == pages_.end()) return;
   std::erase(page->second.translations, &translation);
   if (page->second.translations.empty()) pages_.erase(page);
@@ -69,48 +70,42 @@ void Translator::delist(std::uint64_t gpa, const Translation& translation) {
 void Translator::detach(Translation& translation) {
   if (!translation.reachable) return;
   translation.reachable = false;
-  delist(translation.gpa, translation);
-  if (translation.crosses()) delist(translation.second_gpa, translation);
-  for (Translation* from : std::exchange(translation.incoming, {}))
-    for (Link& link : from->links)
-      if (link.to == &translation) {
-        link.to = nullptr;
-        emitter_->patch(link.site, link.stub);
-      }
-  for (Link& link : translation.links) unlink(link);
+  delist(translation.page_number, translation);
+  if (translation.crosses()) delist(translation.second_page_number, translation);
+  while (translation.incoming != 0) unlink(link_of(translation.incoming));
+  for (Translation::Link& link : translation.links()) unlink(link);
   jump_cache_of(translation.key)->erase(translation.key.linear);
   if (link_from_ == &translation) link_from_ = nullptr;
 }
 
-void Translator::unlink(Link& link) {
-  if (link.to == nullptr) return;
+void Translator::unlink(Translation::Link& link) {
+  if (link.to == 0) return;
   emitter_->patch(link.site, link.stub);
-  Translation* const to = std::exchange(link.to, nullptr);
-  const auto is_source = [&](const Translation* from) {
-    return std::ranges::any_of(from->links, [&](const Link& other) { return &other == &link; });
-  };
-  const auto found = std::ranges::find_if(to->incoming, is_source);
-  if (found == to->incoming.end()) return;
-  *found = to->incoming.back();
-  to->incoming.pop_back();
+  Translation& to = regions_.of(std::exchange(link.to, 0));
+  if (link.next != 0) link_of(link.next).previous = link.previous;
+  (link.previous != 0 ? link_of(link.previous).next : to.incoming) = link.next;
 }
 
-void Translator::link(Translation& from, Link& link, Translation& to) {
+void Translator::link(Translation& from, Translation::Link& link, Translation& to) {
   if (from.key.kind != to.key.kind || from.key.mmu_index != to.key.mmu_index ||
-      from.key.registers != to.key.registers || link.to != nullptr)
+      from.key.registers != to.key.registers || link.to != 0)
     return;
   if (!from.reachable) return;  // it was detached while it ran, and goes without being unlinked
   const bool verified = verifier_ != nullptr && !(verifier_->is_through(from) && verifier_->is_through(to));
   const bool same_page = !verified && !from.crosses() && !to.crosses() &&
                          from.key.linear >> 12U == to.key.linear >> 12U && from.page_number == to.page_number;
   if (link.flags == FlagsHome::kMemory) {
-    emitter_->patch(link.site, same_page ? to.saved_flags_entry : to.guarded_entry);
+    emitter_->patch(link.site, same_page ? to.saved_flags_entry() : to.guarded_entry);
   } else {
     if (!same_page && !to.crosses()) return;  // its guard would lose the flags
     emitter_->patch(link.site, to.entry_with_flags);
   }
-  link.to = &to;
-  to.incoming.push_back(&from);
+  link.to = to.id;
+  link.previous = 0;
+  link.next = to.incoming;
+  const PieceId piece = Translation::piece(from.id, static_cast<std::size_t>(&link - from.links().data()));
+  if (link.next != 0) link_of(link.next).previous = piece;
+  to.incoming = piece;
 }
 
 void Translator::drop_changed_code() {
@@ -149,13 +144,12 @@ void Translator::look_for_host_writes() {
 void Translator::discard(Translation& translation) {
   detach(translation);
   if (link_from_ == &translation) link_from_ = nullptr;
-  regions_.remove(translation);
-  for (const Block* part : std::span(translation.parts).subspan(1))
-    std::erase(translations_of(*part).users, &translation);
+  for (std::size_t part = 1; part < translation.part_count; ++part)
+    if (Owned* const owned = known_translations_of(*translation.parts()[part].block); owned != nullptr)
+      owned->take_user(translation, part);
   give_sites_back(translation);
-  std::unique_ptr<Translation>& place = translations_[translation.id];
-  free_ids_.push_back(translation.id);
-  place.reset();
+  if (verifier_ != nullptr) verifier_->forget(translation);
+  translation.exists = false;
 }
 
 }  // namespace doppel::accel::soft

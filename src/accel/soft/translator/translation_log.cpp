@@ -108,14 +108,11 @@ void TranslationLog::show_code(const FreshTranslation& fresh) const {
   const Translation& translation = fresh.translation;
   const std::uint32_t begin = translation.guarded_entry;
   std::string text = fmt::format("OUT: [size={}]\n", fresh.hot.bytes.size() + fresh.cold.bytes.size());
-  append(text, "guard", fresh.hot.part(0, translation.entry - begin));
-  std::uint32_t end = translation.entry;
-  for (std::size_t n = 0; n < translation.instructions.size(); ++n) {
-    const Translation::Instruction& instruction = translation.instructions[n];
-    append(text,
-           fmt::format("guest addr 0x{:016x}",
-                       translation.key.linear + static_cast<std::uint64_t>(std::int64_t{instruction.offset})),
-           fresh.hot.part(instruction.begin - begin, translation.end_of(n) - begin));
+  append(text, "guard", fresh.hot.part(0, translation.entry() - begin));
+  std::uint32_t end = translation.entry();
+  for (std::size_t n = 0; n < translation.instruction_count; ++n) {
+    append(text, fmt::format("guest addr 0x{:016x}", translation.rip(n)),
+           fresh.hot.part(translation.begin_of(n) - begin, translation.end_of(n) - begin));
     end = translation.end_of(n);
   }
   append(text, "what follows", fresh.hot.part(end - begin, fresh.hot.bytes.size()));

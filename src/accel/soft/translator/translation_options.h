@@ -8,8 +8,8 @@
 namespace doppel::accel::soft {
 
 struct TranslationOptions {
-  bool on = true;                                   // off: everything is interpreted
-  std::size_t code_size = std::size_t{128} << 20U;  // bytes per vCPU
+  bool on = true;                                  // off: everything is interpreted
+  std::size_t code_size = std::size_t{64} << 20U;  // bytes per vCPU, and as much at most for what is known of the code
   /// A block is interpreted that often before it is translated.
   unsigned threshold = 6;
   bool one_instruction = false;  // per block, interpreted ones too

@@ -168,12 +168,12 @@ bool Translator::run(const Block& block) {
   if (translation->crosses()) note_page(linear + x86::kPageSize, translation->second_page_number);
   if (may_chain_to(linear)) {
     enter_in_jump_cache(*translation);
-    if (from != nullptr && from->links[link_number_].target == linear)
-      link(*from, from->links[link_number_], *translation);
+    if (from != nullptr && from->links()[link_number_].target == linear)
+      link(*from, from->links()[link_number_], *translation);
   }
   if (is_new) link_to_known(*translation);
   ++statistics_.entries;
-  enter(translation->entry);
+  enter(translation->entry());
   return true;
 }
 
@@ -196,40 +196,42 @@ void Translator::enter(std::uint32_t position) {
     switch (state.exit_kind) {
       case ExitKind::kLink: {
         ++statistics_.link_exits;
-        link_from_ = translations_[state.exit_id >> Translation::kLinkBits].get();
-        link_number_ = state.exit_id & low_mask(Translation::kLinkBits);
-        cpu_.rip = link_from_->links[link_number_].target;
+        const auto piece = static_cast<PieceId>(state.exit_id);
+        link_from_ = &regions_.of(Translation::whole(piece));
+        link_number_ = Translation::number(piece);
+        cpu_.rip = link_from_->links()[link_number_].target;
         const Translation* const to = follow_link();
         if (to == nullptr) return;
-        position = to->entry;
+        position = to->entry();
         continue;
       }
       case ExitKind::kGuard:
         ++statistics_.guard_exits;
-        cpu_.rip = translations_[state.exit_id]->key.linear;
+        cpu_.rip = regions_.of(static_cast<TranslationId>(state.exit_id)).key.linear;
         return;
       case ExitKind::kFault: return follow_fault();
       case ExitKind::kInterpret: break;
     }
-    Translation& translation = *translations_[state.exit_id >> Translation::kInstructionBits];
-    const std::size_t number = state.exit_id & low_mask(Translation::kInstructionBits);
+    const auto id = static_cast<std::uint32_t>(state.exit_id);
+    Translation& translation = regions_.of(id >> Translation::kInstructionBits);
+    const std::size_t number = id & low_mask(Translation::kInstructionBits);
     const std::uint64_t rip = translation.rip(number);
     if (cpu_.attention.requested()) {
       cpu_.rip = rip;
       ++statistics_.poll_exits;
       return sample(translation);
     }
-    const Translation::Instruction place = translation.instructions[number];
-    statistics_.count_interpreted(place.site, place.mnemonic);
+    const Translation::Instruction place = translation.instructions()[number];
+    count_interpreted(translation, number);
     const Instruction instruction = translation.instruction(cache_, number);
-    const bool goes_on = number + 1 < translation.instructions.size() || translation.falls_through;
+    const bool goes_on = number + 1 < translation.instruction_count || translation.falls_through;
     const std::uint32_t changes = cpu_.tlb.changes();
     if (place.site != ExitSite::kInterpret) judge_sites(translation);
     // In lockstep the TLB knows the page already, if it is to be known.
     if (place.leads && verifier_ == nullptr) {
       if (look_up_group(instruction, place, translation.group_led_by(number), rip)) {
         if (cpu_.attention.requested() || cpu_.tlb.changes() != changes) return;
-        position = place.begin;
+        position = translation.begin_of(number);
         continue;
       }
       note_failed_lookup(translation);
@@ -244,9 +246,15 @@ void Translator::enter(std::uint32_t position) {
   }
 }
 
+void Translator::count_interpreted(const Translation& translation, std::size_t number) {
+  const ExitSite site = translation.instructions()[number].site;
+  const bool is_lookup = site != ExitSite::kInterpret;
+  statistics_.count_interpreted(site, is_lookup ? std::uint16_t{} : translation.mnemonic_of(number));
+}
+
 /// Where a jump leads that was taken for the first time, unless that is the run loop's to find out.
 Translation* Translator::follow_link() {
-  Link& link = link_from_->links[link_number_];
+  Translation::Link& link = link_from_->links()[link_number_];
   if (verifier_ != nullptr || !may_chain_to(link.target)) return nullptr;
   Translation* const to = find_reachable(link_from_->key, link.target);
   if (to == nullptr || !is_mapped(*to)) return nullptr;
@@ -322,17 +330,17 @@ CodeExit Translator::where_left() const {
   const GateState& state = *state_;
   switch (state.exit_kind) {
     case ExitKind::kInterpret: {
-      const Translation& in = *translations_[state.exit_id >> Translation::kInstructionBits];
-      const std::size_t number = state.exit_id & low_mask(Translation::kInstructionBits);
-      return {.in = &in, .number = number, .rip = in.rip(number)};
+      const Place place = place_of_id(static_cast<std::uint32_t>(state.exit_id));
+      return {.in = place.translation, .number = place.number, .rip = place.rip()};
     }
     case ExitKind::kLink: {
-      const Translation& in = *translations_[state.exit_id >> Translation::kLinkBits];
-      const Link& link = in.links.at(state.exit_id & low_mask(Translation::kLinkBits));
+      const auto piece = static_cast<PieceId>(state.exit_id);
+      const Translation& in = regions_.of(Translation::whole(piece));
+      const Translation::Link& link = in.links()[Translation::number(piece)];
       return {.in = &in, .number = link.number + std::size_t{1}, .rip = link.target, .branched = true};
     }
     case ExitKind::kGuard: {
-      const Translation& to = *translations_[state.exit_id];
+      const Translation& to = regions_.of(static_cast<TranslationId>(state.exit_id));
       return {.in = nullptr, .to = &to, .rip = to.key.linear, .branched = true};
     }
     case ExitKind::kFault: return where_faulted();
@@ -402,13 +410,13 @@ void Translator::follow_fault() {
   cpu_.rip = exit.rip;
   const bool is_poll = cpu_.attention.requested();
   ++(is_poll ? statistics_.poll_exits : statistics_.fault_exits);
-  if (is_poll) return sample(*translations_[exit.in->id]);
+  if (is_poll) return sample(regions_.of(exit.in->id));
   interpret(Instruction(exit.in->instruction(cache_, exit.number)), exit.rip);
 }
 
 /// What ID is at the exits that name an instruction.
 Translator::Place Translator::place_of_id(std::uint32_t id) const {
-  return {.translation = translations_[id >> Translation::kInstructionBits].get(),
+  return {.translation = &regions_.of(id >> Translation::kInstructionBits),
           .number = id & low_mask(Translation::kInstructionBits)};
 }
 
@@ -416,8 +424,7 @@ Translator::Place Translator::place_of_id(std::uint32_t id) const {
 Translator::Place Translator::place_of(std::uint64_t at) const {
   const auto position = static_cast<std::uint32_t>(at - generated_.begin);
   const Translation& translation = regions_.at(position);
-  const auto next = std::ranges::upper_bound(translation.instructions, position, {}, &Translation::Instruction::begin);
-  return {.translation = &translation, .number = static_cast<std::size_t>(next - translation.instructions.begin()) - 1};
+  return {.translation = &translation, .number = translation.first_from(position + 1) - 1};
 }
 
 }  // namespace doppel::accel::soft

@@ -44,6 +44,8 @@ class Translator final : public TranslatedCode {
   ~Translator() override;
   /// Forgets all translations. Not from inside run().
   void flush();
+  /// Nothing runs any more: blocks may go without their translations being taken apart one by one.
+  void abandon() { is_abandoned_ = true; }
 
   void begin() override;
   bool run(const Block& block) override;
@@ -74,7 +76,7 @@ class Translator final : public TranslatedCode {
     std::size_t number;
     [[nodiscard]] std::uint64_t rip() const { return translation->rip(number); }
     [[nodiscard]] bool has_saved_flags() const {
-      return translation->instructions[number].flags_home == FlagsHome::kMemory;
+      return translation->instructions()[number].flags_home == FlagsHome::kMemory;
     }
   };
   struct PageKey {
@@ -100,6 +102,8 @@ class Translator final : public TranslatedCode {
   [[nodiscard]] HostCode code(std::size_t begin, std::size_t end) const;
   void plan(const Block& block, bool alone, bool shared);
   Owned& translations_of(const Block& block);
+  [[nodiscard]] static Owned* known_translations_of(const Block& block);
+  void take_from_block(Translation& translation);
   std::uint32_t page_number(std::uint64_t linear, std::uint64_t gpa);
   [[nodiscard]] bool provide(const ExtendedRegisters& registers);
   void clear_jump_caches(MmuIndex index);
@@ -116,11 +120,14 @@ class Translator final : public TranslatedCode {
   // Reachability.
   void make_reachable(Translation& translation);
   void enlist(const Block::Source& source, Translation& translation);
-  void delist(std::uint64_t gpa, const Translation& translation);
+  void delist(std::uint32_t number, const Translation& translation);
   void note_page(std::uint64_t linear, std::uint32_t number);
   void detach(Translation& translation);
-  void unlink(Link& link);
-  void link(Translation& from, Link& link, Translation& to);
+  void unlink(Translation::Link& link);
+  void link(Translation& from, Translation::Link& link, Translation& to);
+  [[nodiscard]] Translation::Link& link_of(PieceId piece) const {
+    return regions_.of(Translation::whole(piece)).links()[Translation::number(piece)];
+  }
   void drop_changed_code();
   void drop_changed_pages();
   void drop_if_changed(const CodePage& page);
@@ -148,6 +155,7 @@ class Translator final : public TranslatedCode {
   void interpret(const Instruction& instruction, std::uint64_t rip);
   [[nodiscard]] bool access_device(const Instruction& instruction, const Translation::Instruction& place,
                                    std::uint64_t rip);
+  void count_interpreted(const Translation& translation, std::size_t number);
   void note_failed_lookup(Translation& translation);
   bool look_up_group(const Instruction& instruction, const Translation::Instruction& place, const GroupMember& member,
                      std::uint64_t rip);
@@ -158,6 +166,7 @@ class Translator final : public TranslatedCode {
 
   Cpu& cpu_;
   CodeCache& cache_;
+  bool is_abandoned_ = false;
   const TranslationOptions options_;
   CodeMemory memory_;
   LowPointer<GateState> state_;
@@ -166,12 +175,12 @@ class Translator final : public TranslatedCode {
   std::unique_ptr<Emitter> emitter_;
   CodeRegions regions_;
   BlockPlan plan_;  // at work
+  TranslationDraft draft_;
   GeneratedCode generated_;
 
-  std::vector<std::unique_ptr<Translation>> translations_;  // by id; null: free
-  std::vector<std::uint32_t> free_ids_;
   std::unordered_map<PageKey, std::uint32_t, PageKeyHash> page_numbers_;
-  std::unordered_map<std::uint64_t, CodePage> pages_;  // by gpa
+  std::vector<std::uint64_t> numbered_pages_{0};       // their gpa >> 12; nothing has the number 0
+  std::unordered_map<std::uint64_t, CodePage> pages_;  // by gpa >> 12
 
   /// With it every guard fails, as no page is noted in the ITLB, and links lead to guards: so translated code is left
   /// behind each translation.
@@ -190,7 +199,7 @@ class Translator final : public TranslatedCode {
   std::uint64_t cooled_ = 0;  // how many samples there were then
   /// A link exit that led to the block that run() is called with next.
   Translation* link_from_ = nullptr;
-  unsigned link_number_ = 0;
+  std::size_t link_number_ = 0;
   std::vector<TranslationObserver*> observers_;
   Statistics statistics_;
 };

@@ -36,7 +36,7 @@ std::uint64_t undefined_after(const ZydisDecodedInstruction& zydis, std::uint64_
 class Verifier::Breakpoint {
  public:
   Breakpoint(const CodeMemory& code, const GateCode& gate, const Translation& translation, std::size_t number)
-      : place_(code.writable() + translation.instructions[number].begin) {
+      : place_(code.writable() + translation.begin_of(number)) {
     std::memcpy(saved_.data(), place_, saved_.size());
     const std::uint32_t id = translation.id << Translation::kInstructionBits | static_cast<std::uint32_t>(number);
     const std::uint8_t* const exit = gate.exit(ExitKind::kInterpret, translation.flags_home_before(number));
@@ -66,7 +66,6 @@ Verifier::Verifier(Cpu& cpu, CodeCache& cache, const CodeMemory& code, const Gat
     : cpu_(cpu), cache_(cache), code_(code), gate_(gate), passes_(passes), run_(std::move(run)) {}
 
 void Verifier::learn(const Translation& translation, const BlockPlan& plan) {
-  if (known_.size() <= translation.id) known_.resize(translation.id + std::size_t{1});
   KnownBlock& block = known_[translation.id];
   block.instructions.clear();
   block.passes = 0;
@@ -110,12 +109,11 @@ bool Verifier::pass(const Translation& translation, std::uint32_t position) {
 }
 
 Verifier::Task Verifier::task_at(const Translation& translation, std::uint32_t position) const {
-  const auto first = std::ranges::lower_bound(translation.instructions, position, {}, &Translation::Instruction::begin);
   return {.translation = translation,
-          .known = known_[translation.id],
+          .known = known_.at(translation.id),
           .position = position,
-          .first = static_cast<std::size_t>(first - translation.instructions.begin()),
-          .limit = translation.instructions.size()};
+          .first = translation.first_from(position),
+          .limit = translation.instruction_count};
 }
 
 /// Both have run when it returns; memory and INTERPRETED_ are what the guest may go on with.
@@ -175,16 +173,16 @@ Verifier::Rehearsal Verifier::rehearse(const Task& task) {
     }
     // What it did is more than registers and memory.
     if (std::exchange(cpu_.leave_block, false)) return {.end = n, .completed = false};
-    if (n + 1 < task.translation.instructions.size() && cpu_.rip != task.translation.rip(n + 1)) return {.end = n + 1};
+    if (n + 1 < task.translation.instruction_count && cpu_.rip != task.translation.rip(n + 1)) return {.end = n + 1};
   }
-  return {.end = n, .completed = true, .must_stop = n < task.translation.instructions.size()};
+  return {.end = n, .completed = true, .must_stop = n < task.translation.instruction_count};
 }
 
 /// The interpreter's state and memory at END, which it is known to get to.
 void Verifier::replay(const Task& task, std::size_t end) {
   go_back();
   for (std::size_t n = task.first; n < end; ++n) execute(task.translation, n);
-  if (end < task.translation.instructions.size() && !exit_.branched) cpu_.rip = task.translation.rip(end);
+  if (end < task.translation.instruction_count && !exit_.branched) cpu_.rip = task.translation.rip(end);
   interpreted_.take(cpu_);
   journal_.read(interpreted_memory_);
 }

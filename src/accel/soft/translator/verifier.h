@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "accel/soft/interpreter/cpu.h"
@@ -46,12 +47,14 @@ class Verifier {
 
   /// TRANSLATION was just made by PLAN.
   void learn(const Translation& translation, const BlockPlan& plan);
+  /// TRANSLATION is no more.
+  void forget(const Translation& translation) { known_.erase(translation.id); }
   /// What RUN does from POSITION in TRANSLATION, compared. False: there is a difference, which difference() describes;
   /// the guest is where it was before.
   [[nodiscard]] bool pass(const Translation& translation, std::uint32_t position);
   /// TRANSLATION is not compared any more.
   [[nodiscard]] bool is_through(const Translation& translation) const {
-    return known_[translation.id].passes >= passes_;
+    return known_.at(translation.id).passes >= passes_;
   }
   [[nodiscard]] const std::string& difference() const { return difference_; }
 
@@ -126,7 +129,7 @@ class Verifier {
   const GateCode& gate_;
   const std::uint64_t passes_;
   const Run run_;
-  std::vector<KnownBlock> known_;  // by Translation::id
+  std::unordered_map<TranslationId, KnownBlock> known_;
 
   // The stretch at work.
   GuestRegisters before_;

@@ -53,7 +53,7 @@ std::string names_of_different(const std::vector<ComparedValue>& values) {
 
 /// Of TASK, which repeats. The guest is put back.
 void Verifier::describe(const Task& task) {
-  const std::size_t size = task.translation.instructions.size();
+  const std::size_t size = task.translation.instruction_count;
   bool found = false;
   std::size_t limit = task.first;
   while (!found && limit < size) {
@@ -83,12 +83,12 @@ void Verifier::describe(const Task& task) {
 std::string Verifier::describe_code(const Task& task, std::size_t wrong) const {
   const Translation& translation = task.translation;
   std::string text;
-  for (std::size_t n = 0; n < translation.instructions.size(); ++n) {
-    const Translation::Instruction& place = translation.instructions[n];
+  for (std::size_t n = 0; n < translation.instruction_count; ++n) {
+    const std::uint32_t begin = translation.begin_of(n);
     const char* const mark = n == wrong ? "* " : n < task.first ? "- " : "  ";
     text += disassemble(std::as_bytes(translation.guest_code(n)), translation.rip(n), mark);
-    text += disassemble(std::span(code_.writable() + place.begin, translation.end_of(n) - place.begin),
-                        reinterpret_cast<std::uint64_t>(code_.executable()) + place.begin, "      ");
+    text += disassemble(std::span(code_.writable() + begin, translation.end_of(n) - begin),
+                        reinterpret_cast<std::uint64_t>(code_.executable()) + begin, "      ");
   }
   return text;
 }
