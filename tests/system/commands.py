@@ -5,6 +5,7 @@ import subprocess
 import time
 
 TIME_LIMIT = 60
+ACCEPTS = 0x10000  # the kernel's __SO_ACCEPTCON
 
 
 def run_to_end(*command, status=0, stdin=None):
@@ -21,6 +22,18 @@ def tell_to_end(process):
     while process.poll() is None and time.monotonic() < deadline:
         process.send_signal(signal.SIGTERM)
         time.sleep(0.0002)
+
+
+def wait_until_listening(path):
+    """Until somebody listens at the Unix socket PATH, an absolute one: a moment after its name is there."""
+    deadline = time.monotonic() + TIME_LIMIT
+    while time.monotonic() < deadline:
+        with open("/proc/net/unix", encoding="utf-8", errors="replace") as sockets:
+            rows = [line.split() for line in sockets]
+        if any(row[-1] == path and int(row[3], 16) & ACCEPTS for row in rows[1:]):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"nobody listens at {path}")
 
 
 def wait_until_built(process):

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from commands import TIME_LIMIT, run_to_end, tell_to_end
+from commands import TIME_LIMIT, run_to_end, tell_to_end, wait_until_listening
 
 MIB = 1 << 20
 NEEDED = ["qemu-img", "qemu-io", "nbdinfo", "nbdcopy", "certtool", "psktool"]
@@ -41,21 +41,13 @@ def expect_equal(what, ours, theirs):
     expect(ours == theirs, f"{what}: {ours!r}, expected {theirs!r}")
 
 
-def wait_for(path):
-    for _ in range(200):
-        if os.path.exists(path):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} does not appear")
-
-
 class Server:
     """A doppel-nbd on a Unix socket, with the resident memory it reached."""
 
     def __init__(self, program, *arguments, socket_path="nbd.sock"):
         self.path = os.path.abspath(socket_path)
         self.process = subprocess.Popen([program, "-k", self.path, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
-        wait_for(self.path)
+        wait_until_listening(self.path)
 
     def uri(self, name=""):
         return f"nbd+unix:///{name}?socket={self.path}"
@@ -185,7 +177,7 @@ def reading(program):
             ours = json.loads(run("qemu-img", "map", "--output=json", server.uri(name)))
             path = os.path.join(os.getcwd(), "theirs.sock")
             theirs_server = subprocess.Popen(["qemu-nbd", "-r", "-f", image.split(".")[1], "-k", path, image])
-            wait_for(path)
+            wait_until_listening(path)
             theirs = json.loads(run("qemu-img", "map", "--output=json", f"nbd+unix:///?socket={path}"))
             theirs_server.wait(TIME_LIMIT)
             expect_equal(f"map of {name}", ours, theirs)

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 
-from commands import TIME_LIMIT, run_to_end
+from commands import TIME_LIMIT, run_to_end, wait_until_listening
 
 MIB = 1 << 20
 NEEDED = ["qemu-img", "qemu-io", "qemu-nbd", "nbdkit", "psktool"]
@@ -40,13 +40,10 @@ class Server:
         if os.path.exists("s.sock"):
             os.remove("s.sock")
         self.process = subprocess.Popen([str(word) for word in command], stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            if os.path.exists("s.sock"):
-                break
-            time.sleep(0.05)
+        self.path = os.path.abspath("s.sock")
+        wait_until_listening(self.path)
 
     def __enter__(self):
-        self.path = os.path.abspath("s.sock")
         self.uri = f"nbd+unix:///?socket={self.path}"
         return self
 
