@@ -15,9 +15,13 @@ namespace doppel::nbd {
 
 /// On the loop's thread. Outlives its pipes.
 class PipePool {
+  /// What a user may have without privileges: fs.pipe-max-size, and a quarter of fs.pipe-user-pages-soft in all.
+  static constexpr std::size_t kPipeBytes = 1 << 20;
+  static constexpr std::size_t kMostPipes = 16;
+
  public:
   /// What surely fits into a pipe: pages stand in it whole, the first and the last of a range, too.
-  static constexpr std::size_t kMostBytes = (1 << 20) - 4096;
+  static constexpr std::size_t kMostBytes = kPipeBytes - 4096;
 
   PipePool() = default;
   PipePool(const PipePool&) = delete;
@@ -77,10 +81,6 @@ class PipePool {
   }
 
  private:
-  /// What a user may have without privileges: fs.pipe-max-size, and a quarter of fs.pipe-user-pages-soft in all.
-  static constexpr std::size_t kPipeBytes = 1 << 20;
-  static constexpr std::size_t kMostPipes = 16;
-
   void take_back(Pipe pipe) {
     pipe.pool_ = nullptr;
     --lent_;

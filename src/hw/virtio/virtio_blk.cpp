@@ -304,26 +304,23 @@ Result<> VirtioBlk::start(const RequestPtr& request) {
 Result<> VirtioBlk::next_piece(const RequestPtr& request) {
   request->piece =
       static_cast<std::size_t>(std::min<std::uint64_t>(request->length - request->position, kLargestPiece));
-  if (may_lend_memory() && lend_piece(request)) return {};
+  if (lend_piece(request)) return {};
   return buffer_piece(request);
 }
 
-/// False: not all of it is RAM, or whatever else makes it a matter for a buffer.
+/// False: it is a matter for a buffer.
 bool VirtioBlk::lend_piece(const RequestPtr& request) {
-  const auto guest = memory();
-  if (!guest) return false;
-  auto lent = request->is_read() ? map_segments(*guest, request->chain.writable, request->position, request->piece,
-                                                memory::DmaSpace::Access::kWrite)
-                                 : map_segments(*guest, request->chain.readable, sizeof(Header) + request->position,
-                                                request->piece, memory::DmaSpace::Access::kRead);
-  if (!lent) return false;
-  request->lent = std::move(*lent);
+  const Chain& chain = request->chain;
+  request->lent = request->is_read()
+                      ? lend_memory(chain.writable, request->position, request->piece, memory::DmaSpace::Access::kWrite)
+                      : lend_memory(chain.readable, sizeof(Header) + request->position, request->piece,
+                                    memory::DmaSpace::Access::kRead);
+  if (!request->lent) return false;
   begin_piece(request, request->lent->pieces());
   return true;
 }
 
 Result<> VirtioBlk::buffer_piece(const RequestPtr& request) {
-  request->lent.reset();
   if (request->reserved < request->piece) {
     data_ += request->piece - std::exchange(request->reserved, request->piece);
     request->buffer = block::AlignedBuffer(request->piece, kBufferAlignment);

@@ -108,6 +108,16 @@ void VirtioDevice::driver_failed(const Error& error) {
   if (is_driver_ok() && driver_has(feature::kVersion1)) config_changed();
 }
 
+std::optional<memory::DmaMappings> VirtioDevice::lend_memory(std::span<const Segment> segments, std::uint64_t offset,
+                                                             std::size_t length,
+                                                             memory::DmaSpace::Access access) const {
+  const auto guest = memory();
+  if (!guest || !driver_has(feature::kVersion1)) return std::nullopt;
+  auto mapped = map_segments(*guest, segments, offset, length, access);
+  if (!mapped) return std::nullopt;
+  return std::move(*mapped);
+}
+
 void VirtioDevice::config_changed() {
   ++config_generation_;
   host_.interrupt_config();

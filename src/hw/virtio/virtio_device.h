@@ -9,15 +9,16 @@
 //
 // Reset. Requests under way cannot be called back. Queues that are set up after a reset wait for those before it: a
 // later write is never overtaken by an earlier one. A request's data may be moved to and from guest memory by others
-// while the lock is free if may_lend_memory(): its driver waits for the end of a reset (status_shown()), and so does a
-// reset of the whole machine. Otherwise it passes through host memory of its own and reaches the guest under the lock,
-// if there was no reset since the request was taken.
+// while the lock is free if lend_memory() allows it: its driver waits for the end of a reset (status_shown()), and so
+// does a reset of the whole machine. Otherwise it passes through host memory of its own and reaches the guest under the
+// lock, if there was no reset since the request was taken.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -162,8 +163,11 @@ class VirtioDevice {
   /// The driver broke the rules: the device does nothing more until it is reset (section 2.1.2).
   void driver_failed(const Error& error);
   [[nodiscard]] bool driver_has(std::uint64_t feature) const { return (driver_features_ & feature) != 0; }
-  /// Does the driver know to leave a request's memory alone until a reset has ended?
-  [[nodiscard]] bool may_lend_memory() const { return driver_has(virtio::feature::kVersion1); }
+  /// LENGTH bytes of SEGMENTS from OFFSET on, for others to work on. Nothing: not all of it is RAM, or the driver does
+  /// not know to leave a request's memory alone until a reset has ended.
+  [[nodiscard]] std::optional<memory::DmaMappings> lend_memory(std::span<const Segment> segments, std::uint64_t offset,
+                                                               std::size_t length,
+                                                               memory::DmaSpace::Access access) const;
   [[nodiscard]] bool works() const { return (status_ & virtio::kNeedsReset) == 0; }
   [[nodiscard]] bool is_driver_ok() const { return (status_ & virtio::kDriverOk) != 0; }
   [[nodiscard]] Result<memory::DmaSpace> memory() const { return host_.device_memory(); }

@@ -169,14 +169,11 @@ class VirtioScsi::Task final : public VirtioRequest, public ScsiTask, public std
     return read_segments(guest, chain.readable, request_size + offset, data);
   }
   std::optional<block::Buffers> lend(std::uint64_t offset, std::size_t length, bool fills) override {
-    const auto guest = adapter_.memory();
-    if (!guest || !adapter_.may_lend_memory()) return std::nullopt;
-    auto mapped =
-        fills ? map_segments(*guest, chain.writable, response_size + offset, length, memory::DmaSpace::Access::kWrite)
-              : map_segments(*guest, chain.readable, request_size + offset, length, memory::DmaSpace::Access::kRead);
-    if (!mapped) return std::nullopt;
-    lent_ = std::move(*mapped);
     lent_to_fill_ = fills;
+    lent_ = fills
+                ? adapter_.lend_memory(chain.writable, response_size + offset, length, memory::DmaSpace::Access::kWrite)
+                : adapter_.lend_memory(chain.readable, request_size + offset, length, memory::DmaSpace::Access::kRead);
+    if (!lent_) return std::nullopt;
     return lent_->pieces();
   }
   /// What lend() gave, if it gave anything: the disk is done with it.
