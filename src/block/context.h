@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <thread>
 
 #include "block/io_engine.h"
 #include "event/loop.h"
@@ -25,8 +26,14 @@ class Context {
   }
 
   [[nodiscard]] event::Loop& loop() const { return loop_; }
+  /// For calls that wait.
   [[nodiscard]] event::WorkerPool& workers() { return workers_; }
+  /// For work that keeps a processor busy, such as packing: more threads than processors would only take turns.
+  [[nodiscard]] event::WorkerPool& computers() { return computers_; }
   [[nodiscard]] bool has_uring() const { return uring_ != nullptr; }
+  /// For a file that is being filled: one thread writes, request after request. Writers of one file would wait for each
+  /// other within the kernel, where they spin.
+  [[nodiscard]] IoEngine& filling_engine() { return *filling_; }
   /// Without io_uring, threads are all there is.
   [[nodiscard]] IoEngine& engine(EngineChoice choice = EngineChoice::kBest) {
     return uring_ && choice != EngineChoice::kThreads ? *uring_ : *threads_;
@@ -35,8 +42,11 @@ class Context {
  private:
   event::Loop& loop_;
   event::WorkerPool workers_;
+  event::WorkerPool computers_{loop_, std::thread::hardware_concurrency()};
+  event::WorkerPool writer_{loop_, 1};
   std::unique_ptr<IoEngine> uring_;  // null where it is not offered
   std::unique_ptr<IoEngine> threads_;
+  std::unique_ptr<IoEngine> filling_ = create_thread_engine(writer_);
 };
 
 }  // namespace doppel::block

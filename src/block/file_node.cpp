@@ -82,13 +82,15 @@ bool FileNode::aligned(std::uint64_t offset, IoView view) const {
 
 /// Until all of VIEW has gone through, or the file ends; how much that was.
 Task<Result<std::size_t>> FileNode::transfer(IoOperation operation, std::uint64_t offset, IoView view) {
+  const bool filling = operation == IoOperation::kWrite && options_.filling;
+  IoEngine& engine = filling ? context_.filling_engine() : context_.engine(options_.engine);
   std::size_t done = 0;
   while (done < view.size()) {
     IoRequest request{.operation = operation, .fd = fd_.get(), .offset = offset + done};
     request.pieces = view.slice(done, std::min(view.size() - done, kMaxTransfer)).pieces();
     // ext4 spends as much on finding blocks one by one, within the write, as on the write itself.
-    request.reserve = operation == IoOperation::kWrite && options_.reserve && !device_ && view.size() >= kLargeWrite;
-    context_.engine(options_.engine).submit(request);
+    request.reserve = filling && !device_ && view.size() >= kLargeWrite;
+    engine.submit(request);
     const int result = co_await request.done;
     if (result == -EINTR || result == -EAGAIN) continue;
     if (result < 0) co_return io_error(-result, operation == IoOperation::kRead ? "read" : "write", offset + done);

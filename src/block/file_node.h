@@ -16,7 +16,7 @@ struct FileOptions {
   bool writable = false;
   bool direct = false;      // O_DIRECT: past the host's page cache; what is not aligned goes through bounce buffers
   bool skip_flush = false;  // cache=unsafe: the host writes back when it likes
-  bool reserve = false;     // a regular file that is filled: a large write's blocks are reserved before it
+  bool filling = false;  // a file that is made anew: one thread writes, and reserves a large write's blocks before it
   FileLocking locking = FileLocking::kOn;
   EngineChoice engine = EngineChoice::kBest;  // kUring where the host has none: opening fails
 };

@@ -20,12 +20,14 @@ struct Setup {
   std::string name;
   EngineChoice engine;
   bool direct;
+  bool filling = false;
 };
 
 class FileNodeTest : public testing::TestWithParam<Setup> {
  protected:
   NodePtr open(const TemporaryFile& file) {
-    auto node = FileNode::open(rig_.context, file.path(), {.writable = true, .direct = GetParam().direct});
+    const FileOptions options{.writable = true, .direct = GetParam().direct, .filling = GetParam().filling};
+    auto node = FileNode::open(rig_.context, file.path(), options);
     EXPECT_TRUE(node) << node.error().describe();
     return node ? std::move(*node) : nullptr;
   }
@@ -36,7 +38,8 @@ INSTANTIATE_TEST_SUITE_P(Engines, FileNodeTest,
                          testing::Values(Setup{"uring", EngineChoice::kBest, false},
                                          Setup{"threads", EngineChoice::kThreads, false},
                                          Setup{"uring_direct", EngineChoice::kBest, true},
-                                         Setup{"threads_direct", EngineChoice::kThreads, true}),
+                                         Setup{"threads_direct", EngineChoice::kThreads, true},
+                                         Setup{"filling", EngineChoice::kBest, false, true}),
                          [](const auto& setup) { return setup.param.name; });
 
 TEST_P(FileNodeTest, KeepsWhatIsWrittenAtAnyAlignment) {
@@ -46,8 +49,9 @@ TEST_P(FileNodeTest, KeepsWhatIsWrittenAtAnyAlignment) {
   std::mt19937 random(7);
   std::size_t end = 100'000;
   for (int i = 0; i < 200; ++i) {
-    const std::size_t offset = random() % 140'000;
-    const std::size_t size = random() % 10'000;
+    const bool large = i == 100;  // enough for blocks to be reserved
+    const std::size_t offset = large ? 3 : random() % 140'000;
+    const std::size_t size = large ? 140'000 : random() % 10'000;
     const Bytes bytes = filled(size, i + 1);
     ASSERT_TRUE(rig_.write(*node, offset, bytes));
     std::copy(bytes.begin(), bytes.end(), model.begin() + static_cast<std::ptrdiff_t>(offset));

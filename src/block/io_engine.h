@@ -20,10 +20,10 @@ struct IoRequest {
   IoOperation operation;
   int fd;
   std::uint64_t offset = 0;
-  std::uint64_t length = 0;  // of kAllocate and kSplice
-  int allocate_mode = 0;     // of kAllocate: fallocate(2)'s
-  int pipe = -1;             // of kSplice: where to
-  bool reserve = false;      // of kWrite: have the file system find all blocks at once, before; it need not be able to
+  std::uint64_t length = 0;     // of kAllocate and kSplice
+  int allocate_mode = 0;        // of kAllocate: fallocate(2)'s
+  int pipe = -1;                // of kSplice: where to
+  bool reserve = false;         // of kWrite by threads: have the file system find all blocks at once, before, if it can
   std::vector<iovec> pieces{};  // of kRead and kWrite; at most IOV_MAX are taken
   Completion<int> done{};       // what the system call returned, or -errno
 };

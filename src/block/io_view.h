@@ -54,6 +54,14 @@ class IoView {
     }
   }
 
+  /// All of it, if it is one run of memory; else empty.
+  [[nodiscard]] std::span<const std::byte> run() const {
+    std::span<const std::byte> first;
+    for_each([&](const std::byte* data, std::size_t size) {
+      if (first.empty()) first = {data, size};
+    });
+    return first.size() == length_ ? first : std::span<const std::byte>();
+  }
   [[nodiscard]] std::vector<iovec> pieces() const {
     std::vector<iovec> list;
     for_each([&](std::byte* data, std::size_t size) { list.push_back({data, size}); });

@@ -60,22 +60,13 @@ class UringEngine final : public IoEngine {
   void submit_waiting() {
     while (!waiting_.empty() && under_way_ < *ring_.cq.kring_entries) {
       IoRequest& request = *waiting_.front();
-      if (::io_uring_sq_space_left(&ring_) < (request.reserve ? 2U : 1U)) break;
-      if (request.reserve) prepare_reservation(*::io_uring_get_sqe(&ring_), request);
-      prepare(*::io_uring_get_sqe(&ring_), request);
+      io_uring_sqe* const entry = ::io_uring_get_sqe(&ring_);
+      if (entry == nullptr) break;
+      prepare(*entry, request);
       waiting_.pop_front();
     }
     // What the kernel does not take now (EAGAIN, EBUSY) stays in the ring for the next time something completes.
     ::io_uring_submit(&ring_);
-  }
-
-  /// Goes before the write, which follows however this ends. Its completion is nobody's.
-  void prepare_reservation(io_uring_sqe& entry, const IoRequest& request) {
-    ::io_uring_prep_fallocate(&entry, request.fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(request.offset),
-                              static_cast<off_t>(total_size(request.pieces)));
-    entry.flags |= IOSQE_IO_HARDLINK;
-    ::io_uring_sqe_set_data(&entry, nullptr);
-    ++under_way_;
   }
 
   void prepare(io_uring_sqe& entry, IoRequest& request) {
@@ -109,7 +100,7 @@ class UringEngine final : public IoEngine {
       const int result = completion->res;
       ::io_uring_cqe_seen(&ring_, completion);
       --under_way_;
-      if (request != nullptr) request->done.complete(result);
+      request->done.complete(result);
     }
     submit_waiting();
   }

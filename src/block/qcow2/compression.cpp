@@ -96,11 +96,11 @@ Result<> decompress(Compression type, std::span<const std::byte> from, std::span
 }
 
 std::optional<std::vector<std::byte>> compress(Compression type, std::span<const std::byte> from) {
-  std::vector<std::byte> result(from.size() - 1);
-  const std::size_t size = type == Compression::kZstd ? zstd_cluster(from, result) : deflate_cluster(from, result);
+  thread_local std::vector<std::byte> room;  // each worker's: one made anew is zeroed first
+  room.resize(from.size() - 1);
+  const std::size_t size = type == Compression::kZstd ? zstd_cluster(from, room) : deflate_cluster(from, room);
   if (size == 0) return std::nullopt;
-  result.resize(size);
-  return result;
+  return std::vector(room.begin(), room.begin() + static_cast<std::ptrdiff_t>(size));
 }
 
 }  // namespace doppel::block::qcow2

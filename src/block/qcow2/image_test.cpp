@@ -103,7 +103,9 @@ class RandomRequests : public Qcow2Rig, public testing::TestWithParam<Variant> {
     Bytes bytes(length);
     const auto tag = random_();
     for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(i % (1 + tag % 97));
-    const auto result = run(image->write_compressed(offset, std::span<const std::byte>(bytes)));
+    const std::size_t half = random_() % 2 == 0 ? length / 2 : 0;  // in two pieces of memory, or in one
+    const iovec pieces[] = {{bytes.data(), half}, {bytes.data() + half, length - half}};
+    const auto result = run(image->write_compressed(offset, IoView(pieces)));
     ASSERT_TRUE(result) << result.error().describe();
     std::ranges::copy(bytes, model_.begin() + static_cast<std::ptrdiff_t>(offset));
   }

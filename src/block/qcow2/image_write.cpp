@@ -314,10 +314,13 @@ Task<Result<CompressedTarget::Packed>> Image::pack(IoView from) {
   if (data_)
     co_return fail(ErrorKind::kUnsupported, "an image with an external data file cannot hold compressed clusters");
   if (crypt_) co_return fail(ErrorKind::kUnsupported, "an encrypted image cannot hold compressed clusters");
-  std::vector<std::byte> cluster(layout_.cluster_size());
-  from.copy_to(cluster.data());
-  std::function<Packed()> work = [&] { return compress(header_.compression, cluster); };
-  co_return co_await in_worker(context_.workers(), work);
+  std::function<Packed()> work = [&] {
+    if (const auto run = from.run(); run.size() == layout_.cluster_size()) return compress(header_.compression, run);
+    std::vector<std::byte> cluster(layout_.cluster_size());
+    from.copy_to(cluster.data());
+    return compress(header_.compression, cluster);
+  };
+  co_return co_await in_worker(context_.computers(), work);
 }
 
 Task<Result<>> Image::write_packed(std::uint64_t offset, IoView from, Packed packed) {

@@ -82,7 +82,7 @@ Result<OpenRequest> target_options(const Arguments& arguments, const std::string
     return fail(ErrorKind::kInvalidArgument, "--target-image-opts is for an image that is there already; add -n");
   DOPPEL_ASSIGN(OpenRequest options, file_image_options(arguments, filename, true, "t", "unsafe"));
   options.format = arguments.value_or("O", "raw");
-  options.file.reserve = !arguments.has("n");
+  options.file.filling = !arguments.has("n");
   if (!by_options) return options;
   if (arguments.has("O")) return fail(ErrorKind::kInvalidArgument, "--target-image-opts and -O exclude each other");
   DOPPEL_ASSIGN(options.nodes, block::NodeOptions::parse(filename));
