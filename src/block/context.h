@@ -29,7 +29,7 @@ class Context {
   /// For calls that wait.
   [[nodiscard]] event::WorkerPool& workers() { return workers_; }
   /// For work that keeps a processor busy, such as packing: more threads than processors would only take turns.
-  [[nodiscard]] event::WorkerPool& computers() { return computers_; }
+  [[nodiscard]] event::WorkerPool& compute_workers() { return compute_workers_; }
   [[nodiscard]] bool has_uring() const { return uring_ != nullptr; }
   /// For a file that is being filled: one thread writes, request after request. Writers of one file would wait for each
   /// other within the kernel, where they spin.
@@ -42,7 +42,7 @@ class Context {
  private:
   event::Loop& loop_;
   event::WorkerPool workers_;
-  event::WorkerPool computers_{loop_, std::thread::hardware_concurrency()};
+  event::WorkerPool compute_workers_{loop_, std::thread::hardware_concurrency()};
   event::WorkerPool writer_{loop_, 1};
   std::unique_ptr<IoEngine> uring_;  // null where it is not offered
   std::unique_ptr<IoEngine> threads_;

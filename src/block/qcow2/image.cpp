@@ -212,7 +212,7 @@ Task<Result<>> Image::read_compressed(const CompressedPlace& place, std::uint64_
     file_->debug_event("read_compressed");
     DOPPEL_CO_TRY(co_await file_->read(place.offset, std::span<std::byte>(packed)));
     std::function<Result<>()> work = [&] { return decompress(header_.compression, packed, cluster); };
-    DOPPEL_CO_TRY(co_await in_worker(context_.computers(), work));
+    DOPPEL_CO_TRY(co_await in_worker(context_.compute_workers(), work));
     cached_ = std::move(cluster);
     cached_place_ = place.offset;
   }

@@ -320,7 +320,7 @@ Task<Result<CompressedTarget::Packed>> Image::pack(IoView from) {
     from.copy_to(cluster.data());
     return compress(header_.compression, cluster);
   };
-  co_return co_await in_worker(context_.computers(), work);
+  co_return co_await in_worker(context_.compute_workers(), work);
 }
 
 Task<Result<>> Image::write_packed(std::uint64_t offset, IoView from, Packed packed) {

@@ -100,7 +100,7 @@ Task<Result<>> SparseExtent::read_packed(std::uint64_t host, std::uint64_t in_gr
     const std::span<std::byte> all(packed);
     DOPPEL_CO_TRY(co_await file().read(place, all));
     std::function<Result<>()> work = [&] { return inflate_grain(packed, grain); };
-    DOPPEL_CO_TRY(co_await in_worker(context().computers(), work));
+    DOPPEL_CO_TRY(co_await in_worker(context().compute_workers(), work));
     cached_ = std::move(grain);
     cached_place_ = host;
   }
@@ -122,7 +122,7 @@ Task<Result<CompressedTarget::Packed>> SparseExtent::pack(IoView from) {
   std::vector<std::byte> grain(header_.grain_size);
   from.copy_to(grain.data());
   std::function<Result<CompressedTarget::Packed>()> work = [&] { return deflate_grain(grain); };
-  co_return co_await in_worker(context().computers(), work);
+  co_return co_await in_worker(context().compute_workers(), work);
 }
 
 Task<Result<>> SparseExtent::write_packed(std::uint64_t offset, const CompressedTarget::Packed& packed) {

@@ -33,20 +33,20 @@ struct Block {
     std::vector<std::uint64_t> shown_at;  // linear addresses, by -d in_asm
   };
 
-  // What is looked at each time comes first: memory is what cold code waits for.
+  // What is looked at each time comes first, in one line of the cache: memory is what cold code waits for.
   Source first;
-  mutable std::uint32_t runs = 0;                           // by the interpreter, before it was translated
-  std::uint16_t size = 0;                                   // instructions
-  std::uint16_t bytes = 0;                                  // at most kMostBytes
-  mutable std::unique_ptr<BlockTranslations> translations;  // for a translator
-  mutable std::unique_ptr<Instruction[]> decoded;           // SIZE of them; null: CodeCache::instructions_of() has them
-  std::unique_ptr<std::uint8_t[]> image;                    // the BYTES it was made from, of both pages
-  mutable std::unique_ptr<Rare> rare;                       // null: nothing of it
-  Block* next = nullptr;                                    // in its BlockTable
+  Block* next = nullptr;           // in its BlockTable
+  mutable std::uint32_t runs = 0;  // by the interpreter, before it was translated
   CodeMode mode = CodeMode::kReal16;
   bool crosses_page = false;
-  mutable bool was_run = true;     // since the hand of the code cache's clock came by
-  mutable bool is_holder = false;  // the hand comes by
+  mutable bool was_run = true;                              // since the hand of the code cache's clock came by
+  mutable bool is_holder = false;                           // the hand comes by
+  mutable std::unique_ptr<BlockTranslations> translations;  // for a translator
+  mutable std::unique_ptr<Instruction[]> decoded;           // SIZE of them; null: CodeCache::instructions_of() has them
+  std::uint16_t size = 0;                                   // instructions
+  std::uint16_t bytes = 0;                                  // at most kMostBytes
+  std::unique_ptr<std::uint8_t[]> image;                    // the BYTES it was made from, of both pages
+  mutable std::unique_ptr<Rare> rare;                       // null: nothing of it
 
   static constexpr std::size_t kMostBytes = 512;
 

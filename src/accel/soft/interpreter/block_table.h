@@ -4,13 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "accel/soft/interpreter/block.h"
 
 namespace doppel::accel::soft {
 
-/// Owns them, in chains. On one thread.
+/// Owns them, in as many chains as there are blocks, or more. On one thread.
 class BlockTable {
  public:
   BlockTable() = default;
@@ -26,11 +27,8 @@ class BlockTable {
   }
   /// There is none of the same place and mode.
   Block& add(std::unique_ptr<Block> fresh) {
-    Block*& chain = chains_[chain_of(fresh->first.gpa)];
-    fresh->next = chain;
-    chain = fresh.release();
-    ++size_;
-    return *chain;
+    if (++size_ > chains_.size()) lengthen();
+    return put(*fresh.release());
   }
   template <class Predicate>
   void erase_if(const Predicate& is_wanted_no_more) {
@@ -52,14 +50,26 @@ class BlockTable {
   [[nodiscard]] std::size_t size() const { return size_; }
 
  private:
-  static constexpr unsigned kChainBits = 17;
   /// Addresses differ in few bits.
-  [[nodiscard]] static std::size_t chain_of(std::uint64_t gpa) {
+  [[nodiscard]] std::size_t chain_of(std::uint64_t gpa) const {
     constexpr std::uint64_t kGolden = 0x9e37'79b9'7f4a'7c15;  // 2^64 / the golden ratio
-    return gpa * kGolden >> (64U - kChainBits);
+    return gpa * kGolden >> (64U - chain_bits_);
+  }
+  Block& put(Block& block) {
+    Block*& chain = chains_[chain_of(block.first.gpa)];
+    block.next = chain;
+    chain = &block;
+    return block;
+  }
+  /// Looking for a block waits for memory at each link of a chain.
+  void lengthen() {
+    ++chain_bits_;
+    for (Block* chain : std::exchange(chains_, std::vector<Block*>(std::size_t{1} << chain_bits_)))
+      while (chain != nullptr) put(*std::exchange(chain, chain->next));
   }
 
-  std::vector<Block*> chains_ = std::vector<Block*>(std::size_t{1} << kChainBits);
+  unsigned chain_bits_ = 14;
+  std::vector<Block*> chains_ = std::vector<Block*>(std::size_t{1} << chain_bits_);
   std::size_t size_ = 0;
 };
 
