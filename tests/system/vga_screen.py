@@ -106,5 +106,13 @@ class VgaScreen:
             pass
         return self.status
 
+    def stop(self):
+        """As a shell's job control does."""
+        os.kill(self.pid, signal.SIGTSTP)
+        while os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG) == (0, 0):
+            if time.monotonic() > self.deadline:
+                raise AssertionError("it does not stop")
+            self.take(0.01)
+
     def terminal_is_restored(self):
         return termios.tcgetattr(self.inside) == self.attributes

@@ -58,11 +58,12 @@ class Vga(unittest.TestCase):
                                and not any("SeaBIOS" in line for line in machine.lines), "the rows around the cursor")
             machine.resize(vga_screen.ROWS)
             machine.wait_for("SeaBIOS (version")
-            os.kill(machine.pid, signal.SIGTSTP)
-            os.waitpid(machine.pid, os.WUNTRACED)
-            self.assertTrue(machine.terminal_is_restored())
-            os.kill(machine.pid, signal.SIGCONT)
-            machine.wait_until(lambda: not machine.terminal_is_restored(), "the screen once more")
+            for moment in range(100):  # of drawing, or between frames
+                machine.take(moment % 10 / 100)
+                machine.stop()
+                self.assertTrue(machine.terminal_is_restored())
+                os.kill(machine.pid, signal.SIGCONT)
+                machine.wait_until(lambda: not machine.terminal_is_restored(), "the screen once more")
 
     def test_linux_is_logged_in_to(self):
         with screen(["-hda", os.path.join(WORK, "disk.img")]) as machine:

@@ -24,26 +24,32 @@ bool has_hung_up(int fd) {
 
 Result<std::unique_ptr<CursesDisplay>> CursesDisplay::create(event::Loop& loop, ScreenSource& source, KeySink* keys,
                                                              std::function<void()> quit) {
+  std::unique_ptr<CursesDisplay> display(new CursesDisplay(loop, source, keys, std::move(quit)));
+  // After the display watches SIGTSTP: a signal that nobody has asked for ncurses takes for itself, and ignores while
+  // it draws.
   DOPPEL_ASSIGN(auto terminal, TerminalScreen::open());
-  return std::unique_ptr<CursesDisplay>(new CursesDisplay(loop, source, keys, std::move(quit), std::move(terminal)));
+  display->begin(std::move(terminal));
+  return display;
 }
 
-CursesDisplay::CursesDisplay(event::Loop& loop, ScreenSource& source, KeySink* keys, std::function<void()> quit,
-                             std::unique_ptr<TerminalScreen> terminal)
+CursesDisplay::CursesDisplay(event::Loop& loop, ScreenSource& source, KeySink* keys, std::function<void()> quit)
     : loop_(loop),
       source_(source),
       keys_(keys),
       quit_(std::move(quit)),
-      terminal_(std::move(terminal)),
       decoder_(
           [this](const KeyStroke& stroke) {
             if (typed_.size() < kMostTyped) typed_.push_back(stroke);
           },
-          [this] { quit_(); }),
-      timer_(loop.realtime_clock().create_timer([this] { tick(); })),
-      input_(loop.watch_fd(STDIN_FILENO, event::FdReady::kReadable, [this] { read_keys(); })) {
+          [this] { quit_(); }) {
   signals_.push_back(loop.watch_signal(SIGWINCH, [this] { terminal_->resize(); }));
   signals_.push_back(loop.watch_signal(SIGTSTP, [this] { suspend_process(); }));
+}
+
+void CursesDisplay::begin(std::unique_ptr<TerminalScreen> terminal) {
+  terminal_ = std::move(terminal);
+  timer_ = loop_.realtime_clock().create_timer([this] { tick(); });
+  input_ = loop_.watch_fd(STDIN_FILENO, event::FdReady::kReadable, [this] { read_keys(); });
   tick();
 }
 

@@ -24,9 +24,9 @@ class CursesDisplay {
                                                        std::function<void()> quit);
 
  private:
-  CursesDisplay(event::Loop& loop, ScreenSource& source, KeySink* keys, std::function<void()> quit,
-                std::unique_ptr<TerminalScreen> terminal);
+  CursesDisplay(event::Loop& loop, ScreenSource& source, KeySink* keys, std::function<void()> quit);
 
+  void begin(std::unique_ptr<TerminalScreen> terminal);
   void tick();
   void read_keys();
   void type_some();
@@ -36,7 +36,7 @@ class CursesDisplay {
   ScreenSource& source_;
   KeySink* const keys_;
   const std::function<void()> quit_;
-  const std::unique_ptr<TerminalScreen> terminal_;
+  std::unique_ptr<TerminalScreen> terminal_;
   KeyDecoder decoder_;
   std::deque<KeyStroke> typed_;  // that the keyboard's small buffer has had no room for
   Screen screen_;
