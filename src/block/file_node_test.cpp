@@ -98,6 +98,49 @@ TEST_P(FileNodeTest, NeighboursInOneBlockDoNotLoseEachOther) {
   for (std::size_t i = 0; i < kPieces; ++i) ASSERT_EQ(rig_.read(*node, i * 512, 512), pieces[i]) << i;
 }
 
+// More than an engine copies on the loop's thread: the rest goes to its workers, and all of it arrives.
+TEST_P(FileNodeTest, ManyLargeReadsAtOnce) {
+  constexpr std::size_t kCount = 24;
+  constexpr std::size_t kSize = 1 << 20;
+  const TemporaryFile file;
+  const NodePtr node = open(file);
+  Bytes bytes(kCount * kSize);
+  std::mt19937_64 random(5);
+  for (std::size_t i = 0; i < bytes.size(); i += 512) bytes[i] = static_cast<std::byte>(random());
+  ASSERT_TRUE(rig_.write(*node, 0, bytes));
+  Bytes copy(bytes.size());
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < kCount; ++i)
+    spawn(node->read(i * kSize, std::span(copy).subspan(i * kSize, kSize)), [&](const Result<>& result) {
+      EXPECT_TRUE(result);
+      if (++done == kCount) rig_.loop.quit();
+    });
+  rig_.loop.run();
+  EXPECT_TRUE(copy == bytes);
+  EXPECT_TRUE(rig_.read(*node, 0, bytes.size()) == bytes) << "one read, larger than any that is copied at once";
+}
+
+/// Reads the same block up to COUNT times, while what it posts at the first time has not run; how often.
+Task<int> read_until_posted(Node& node, event::Loop& loop, int count) {
+  Bytes bytes(512);
+  bool ran = false;
+  int done = 0;
+  while (!ran && done < count) {
+    EXPECT_TRUE(co_await node.read(0, std::span(bytes)));
+    if (++done == 1) loop.post([&ran] { ran = true; });
+  }
+  co_return done;
+}
+
+// A read that follows another is complete at once, from the page cache: the loop's other work has its turn all the
+// same.
+TEST_P(FileNodeTest, CachedReadsLeaveTheLoopToOthers) {
+  constexpr int kCount = 10'000;
+  const TemporaryFile file(4096);
+  const NodePtr node = open(file);
+  EXPECT_LT(rig_.run(read_until_posted(*node, rig_.loop, kCount)), kCount);
+}
+
 TEST_P(FileNodeTest, ZeroesAndHoles) {
   const TemporaryFile file;
   const NodePtr node = open(file);
