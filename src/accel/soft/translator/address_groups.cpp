@@ -87,9 +87,11 @@ std::optional<Access> Grouper::access_of(const PlannedInstruction& planned) cons
   if (planned.action != Action::kMemory) return std::nullopt;
   const Instruction& i = *planned.instruction;
   if (i.address_size != plan_.kind.word() || i.base == kRipRegister) return std::nullopt;
+  const bool has_base = i.segment == x86::kFs || i.segment == x86::kGs;
+  if (!has_base && i.base == kZeroRegister && i.index == kZeroRegister) return std::nullopt;  // is looked up for less
   Access access{.key = {}, .offset = i.disp, .size = planned.memory_size, .writes = planned.writes_memory};
   // Those two have bases that count; the others' are all zero.
-  if (i.segment == x86::kFs || i.segment == x86::kGs)
+  if (has_base)
     access.key.segment = i.segment;
   else
     access.key.segment = x86::kSs;

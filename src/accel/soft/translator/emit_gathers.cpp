@@ -17,7 +17,7 @@ void Emitter::Generator::gather() {
   if (saves) keep_flags_in(FlagsHome::kMemory);
   const FlagsHome home = flags_;
   effective_address(planned_->instruction->disp);
-  mov(qword[at(state_.gather.base)], r14);
+  mov(qword[at(state_.gather.base)], r10);
   mov(qword[at(state_.gather.rax)], rax);
   mov(qword[at(state_.rcx)], rcx);
   mov(qword[at(state_.gather.rdx)], rdx);
@@ -33,15 +33,15 @@ void Emitter::Generator::gather() {
   L(next);
   find_element();
   ja(missed, T_NEAR);
-  mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&entries().host)]);
+  mov(r11, qword[r11 + reinterpret_cast<std::size_t>(&entries().host)]);
   if (operands.scatter) {
-    lea(r14, ptr[r14 + r15]);
-    mov(qword[rcx * 8 + at(state_.gather.place)], r14);
+    lea(r10, ptr[r10 + r11]);
+    mov(qword[rcx * 8 + at(state_.gather.place)], r10);
   } else if (operands.element_size == 4) {
-    mov(edx, dword[r14 + r15]);
+    mov(edx, dword[r10 + r11]);
     mov(dword[rcx * 4 + at(state_.gather.data)], edx);
   } else {
-    mov(rdx, qword[r14 + r15]);
+    mov(rdx, qword[r10 + r11]);
     mov(qword[rcx * 8 + at(state_.gather.data)], rdx);
   }
   blsr(eax, eax);
@@ -71,27 +71,27 @@ void Emitter::Generator::load_active_elements() {
   and_(eax, static_cast<std::uint32_t>(low_mask(operands.count)));
 }
 
-/// The first that is left: R15 becomes the place of its entry, R14 its offset in the page, which the flags say to be
+/// The first that is left: R11 becomes the place of its entry, R10 its offset in the page, which the flags say to be
 /// above the highest one if it is not to be had.
 void Emitter::Generator::find_element() {
   const GatherOperands operands = gather_operands(*planned_->instruction);
   const Instruction& i = *planned_->instruction;
   bsf(ecx, eax);
   if (operands.index_size == 4)
-    movsxd(r14, dword[rcx * 4 + at(state_.gather.index)]);
+    movsxd(r10, dword[rcx * 4 + at(state_.gather.index)]);
   else
-    mov(r14, qword[rcx * 8 + at(state_.gather.index)]);
-  mov(r15, qword[at(state_.gather.base)]);
-  const Xbyak::RegExp sum = Xbyak::RegExp(r15) + Xbyak::RegExp(r14, 1 << i.scale);
+    mov(r10, qword[rcx * 8 + at(state_.gather.index)]);
+  mov(r11, qword[at(state_.gather.base)]);
+  const Xbyak::RegExp sum = Xbyak::RegExp(r11) + Xbyak::RegExp(r10, 1 << i.scale);
   if (i.address_size == 4)
-    lea(r14d, ptr[sum]);
+    lea(r10d, ptr[sum]);
   else
-    lea(r14, ptr[sum]);
+    lea(r10, ptr[sum]);
   add_segment_base();
   count_lookup();
   find_entry(
       reinterpret_cast<std::size_t>(&tlb_tag(entries(), operands.scatter ? TlbAccess::kWrite : TlbAccess::kRead)));
-  cmp(r14, static_cast<std::uint32_t>(x86::kPageSize) - operands.element_size);
+  cmp(r10, static_cast<std::uint32_t>(x86::kPageSize) - operands.element_size);
 }
 
 void Emitter::Generator::scatter_found() {
@@ -100,13 +100,13 @@ void Emitter::Generator::scatter_found() {
   load_active_elements();
   L(next);
   bsf(ecx, eax);
-  mov(r14, qword[rcx * 8 + at(state_.gather.place)]);
+  mov(r10, qword[rcx * 8 + at(state_.gather.place)]);
   if (operands.element_size == 4) {
     mov(edx, dword[rcx * 4 + at(state_.gather.data)]);
-    mov(dword[r14], edx);
+    mov(dword[r10], edx);
   } else {
     mov(rdx, qword[rcx * 8 + at(state_.gather.data)]);
-    mov(qword[r14], rdx);
+    mov(qword[r10], rdx);
   }
   blsr(eax, eax);
   jnz(next);

@@ -5,38 +5,38 @@ namespace doppel::accel::soft {
 
 void Emitter::Generator::interpret() {
   leaves_ = true;
-  mov(r14d, interpret_id());
+  mov(r10d, interpret_id());
   Xbyak::CodeGenerator::jmp(gate_.exit(ExitKind::kInterpret, flags_));
 }
 
 void Emitter::Generator::verbatim() {
-  if (planned_->used.r14) load_spilled(kR14);
-  if (planned_->used.r15) load_spilled(kR15);
+  if (planned_->used.r10) load_spilled(kR10);
+  if (planned_->used.r11) load_spilled(kR11);
   // LEA's address is no operand that counts as used.
   const Instruction& i = *planned_->instruction;
   if (i.has_memory)
     for (const unsigned reg : {i.base / 8U, i.index / 8U})
-      if (reg == kR14 || reg == kR15) load_spilled(reg);
+      if (is_spilled(reg)) load_spilled(reg);
   raw(planned_->code());
-  if (planned_->written.r14) store_spilled(kR14);
-  if (planned_->written.r15) store_spilled(kR15);
+  if (planned_->written.r10) store_spilled(kR10);
+  if (planned_->written.r11) store_spilled(kR11);
   note_x87();
 }
 
 void Emitter::Generator::memory() {
   if (!is_simple_member() || planned_->member.leads) held_ = {};
   const HostOperand operand = find_operand();
-  held_.guest_r15 = false;
-  if (planned_->used.r15) held_.guest_r14 = false;
-  if (planned_->used.r14) load_spilled(kR14);
-  if (planned_->used.r15) load_spilled(kR15);
+  held_.guest_r11 = false;
+  if (planned_->used.r11) held_.guest_r10 = false;
+  if (planned_->used.r10) load_spilled(kR10);
+  if (planned_->used.r11) load_spilled(kR11);
   raw(reencode(planned_->zydis, planned_->code(), operand).span());
-  if (planned_->written.r14) store_spilled(kR14);
-  if (planned_->written.r15) store_spilled(kR15);
+  if (planned_->written.r10) store_spilled(kR10);
+  if (planned_->written.r11) store_spilled(kR11);
   note_x87();
 }
 
-/// That the instruction was x87's last, now that it has not faulted. With an operand R14 is lost, and R15 where that is
+/// That the instruction was x87's last, now that it has not faulted. With an operand R10 is lost, and R11 where that is
 /// an index.
 void Emitter::Generator::note_x87() {
   if (planned_->clears_x87_pointers) {
@@ -48,7 +48,7 @@ void Emitter::Generator::note_x87() {
   if (planned_->action != Action::kMemory) return;
   mov(dword[at(state_.x87.last_with_operand)], interpret_id());
   effective_address(planned_->instruction->disp);
-  mov(qword[at(state_.x87.operand)], r14);
+  mov(qword[at(state_.x87.operand)], r10);
 }
 
 void Emitter::Generator::push_operand() {
@@ -56,8 +56,8 @@ void Emitter::Generator::push_operand() {
   const Instruction& i = *planned_->instruction;
   const unsigned reg = i.rm / 8;
   if (i.rm == kZeroRegister) {
-    store_word(place, i.imm, r14);
-  } else if (reg >= kR14) {
+    store_word(place, i.imm, r10);
+  } else if (is_spilled(reg)) {
     const Xbyak::Reg64 value = take_temporary(place);
     mov(value, qword[at(cpu_.gpr[reg])]);
     store_word(place, value);
@@ -69,27 +69,27 @@ void Emitter::Generator::push_operand() {
 
 void Emitter::Generator::push_memory() {
   load_target();
-  mov(qword[at(state_.target)], r14);
-  load_address(r14, Xbyak::RegExp(rsp) - word());
+  mov(qword[at(state_.target)], r10);
+  load_address(r10, Xbyak::RegExp(rsp) - word());
   look_up(TlbAccess::kWrite, word(), TlbResult::kHost);
-  lea(r14, ptr[r14 + r15]);
-  mov(r15, qword[at(state_.target)]);
-  store_word(Xbyak::RegExp(r14), r15);
+  lea(r10, ptr[r10 + r11]);
+  mov(r11, qword[at(state_.target)]);
+  store_word(Xbyak::RegExp(r10), r11);
   add_to_stack_pointer(-word());
 }
 
 /// RFLAGS in memory with the arithmetic flags of the host's. Only PUSHF shows them all.
 void Emitter::Generator::push_flags() {
-  mov(r14, rsp);
+  mov(r10, rsp);
   mov(esp, static_cast<std::uint32_t>(reinterpret_cast<std::size_t>(&state_.host_stack.back())));
   pushfq();
-  pop(r15);
-  mov(rsp, r14);
-  mov(r14, qword[at(cpu_.rflags)]);
-  keep_rflags(state_.other_flags, r14);
-  keep_rflags(state_.arithmetic_flags, r15);
-  lea(r14, ptr[r14 + r15]);
-  mov(qword[at(state_.target)], r14);
+  pop(r11);
+  mov(rsp, r10);
+  mov(r10, qword[at(cpu_.rflags)]);
+  keep_rflags(state_.other_flags, r10);
+  keep_rflags(state_.arithmetic_flags, r11);
+  lea(r10, ptr[r10 + r11]);
+  mov(qword[at(state_.target)], r10);
   held_ = {};
   Xbyak::RegExp place = find_stack();
   const Xbyak::Reg64 value = take_temporary(place);
@@ -101,9 +101,9 @@ void Emitter::Generator::push_flags() {
 void Emitter::Generator::pop_register() {
   const Xbyak::RegExp place = find_stack();
   const unsigned reg = planned_->instruction->rm / 8;
-  if (reg >= kR14) {
-    mov(r14, qword[place]);
-    mov(qword[at(cpu_.gpr[reg])], r14);
+  if (is_spilled(reg)) {
+    mov(r10, qword[place]);
+    mov(qword[at(cpu_.gpr[reg])], r10);
     add_to_stack_pointer(word());
     return;
   }
@@ -112,9 +112,9 @@ void Emitter::Generator::pop_register() {
 }
 
 void Emitter::Generator::leave() {
-  load_word(r14, find_stack());
+  load_word(r10, find_stack());
   load_address(rsp, Xbyak::RegExp(rbp) + word());
-  mov(rbp, r14);
+  mov(rbp, r10);
 }
 
 void Emitter::Generator::store_word(const Xbyak::RegExp& place, const Xbyak::Reg64& value) {

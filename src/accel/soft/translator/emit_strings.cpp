@@ -28,18 +28,18 @@ void Emitter::Generator::string() {
   interpret_if(kNotEqual);
   if (repeated) mov(qword[at(state_.rcx)], rcx);
   if (use.source) find_elements(rsi, TlbAccess::kRead);
-  if (use.source && use.destination) mov(qword[at(state_.target)], r15);
+  if (use.source && use.destination) mov(qword[at(state_.target)], r11);
   if (use.destination) find_elements(rdi, use.writes ? TlbAccess::kWrite : TlbAccess::kRead);
   if (repeated) sub(qword[at(state_.rcx)], rcx);
   if (saves) keep_flags_in(FlagsHome::kRegister);
-  // What makes the source's host addresses: R14, or R15 if there is no destination.
-  const Xbyak::Reg64& source = use.destination ? r14 : r15;
-  if (use.source && use.destination) mov(r14, qword[at(state_.target)]);
+  // What makes the source's host addresses: R10, or R11 if there is no destination.
+  const Xbyak::Reg64& source = use.destination ? r10 : r11;
+  if (use.source && use.destination) mov(r10, qword[at(state_.target)]);
   if (use.source) lea(rsi, ptr[rsi + source]);
-  if (use.destination) lea(rdi, ptr[rdi + r15]);
+  if (use.destination) lea(rdi, ptr[rdi + r11]);
   raw(planned_->code());
   if (use.source) subtract(rsi, source);
-  if (use.destination) subtract(rdi, r15);
+  if (use.destination) subtract(rdi, r11);
   if (repeated) go_on_with_elements(again, done);
   L(done);
 }
@@ -60,26 +60,26 @@ void Emitter::Generator::leave_if_no_elements(Xbyak::Label& done) {
   L(some);
 }
 
-/// R15 becomes what makes the host's address of ADDRESS. RCX becomes no more than the number of elements that lie in
+/// R11 becomes what makes the host's address of ADDRESS. RCX becomes no more than the number of elements that lie in
 /// the page; if that is none, the instruction is interpreted.
 void Emitter::Generator::find_elements(const Xbyak::Reg64& address, TlbAccess access) {
   const Instruction& i = *planned_->instruction;
   const bool repeated = i.repeat != Repeat::kNone;
   const TlbEntry& first = entries();
   count_lookup();
-  mov(r14, address);
+  mov(r10, address);
   find_entry(reinterpret_cast<std::size_t>(&tlb_tag(first, access)));
-  cmp(r14, kPageSize - i.operand_size);
+  cmp(r10, kPageSize - i.operand_size);
   db(0x0f);
   db(kAbove);
   jump_to_stub(ExitKind::kInterpret, interpret_id(), flags_, repeated);
-  mov(r15, qword[r15 + reinterpret_cast<std::size_t>(&first.addend)]);
+  mov(r11, qword[r11 + reinterpret_cast<std::size_t>(&first.addend)]);
   if (!repeated) return;
-  neg(r14);
-  add(r14, kPageSize);
-  shr(r14, std::countr_zero(i.operand_size));
-  cmp(rcx, r14);
-  cmova(rcx, r14);
+  neg(r10);
+  add(r10, kPageSize);
+  shr(r10, std::countr_zero(i.operand_size));
+  cmp(rcx, r10);
+  cmova(rcx, r10);
 }
 
 /// REG loses VALUE, which is lost; without flags.
@@ -90,8 +90,8 @@ void Emitter::Generator::subtract(const Xbyak::Reg64& reg, const Xbyak::Reg64& v
 
 /// Unless they were the last, or a comparison ended it, does the same AGAIN.
 void Emitter::Generator::go_on_with_elements(const Xbyak::Label& again, Xbyak::Label& done) {
-  mov(r14, qword[at(state_.rcx)]);
-  lea(rcx, ptr[rcx + r14]);
+  mov(r10, qword[at(state_.rcx)]);
+  lea(rcx, ptr[rcx + r10]);
   if (planned_->string.compares()) {
     if (planned_->instruction->repeat == Repeat::kRep)
       jne(done);

@@ -22,6 +22,7 @@ void Emitter::Generator::emit(const BlockPlan& plan, const JumpCache* jump_cache
   fixups_.clear();
   site_fixups_.clear();
   far_branches_.clear();
+  return_misses_.clear();
   setSize(cursors.hot);
   enter();
   falls_through_ = true;
@@ -83,7 +84,7 @@ void Emitter::Generator::instruction(std::size_t number) {
   const std::uint32_t begin = position();
   const bool loaded = number != 0 && plan_->instructions[number - 1].action == Action::kInterpret;  // by the gate
   if (planned_->flags_before != 0 && !loaded) keep_flags_in(planned_->flags_home);
-  if (position() != begin) held_.guest_r14 = false;
+  if (position() != begin) held_.guest_r10 = false;
   flags_ = planned_->flags_home;
   const Temporaries held = held_;
   body();
@@ -130,7 +131,7 @@ void Emitter::Generator::body() {
         mov(Xbyak::Reg32(static_cast<int>(reg)), static_cast<std::uint32_t>(masked));
       else
         mov(Xbyak::Reg64(static_cast<int>(reg)), masked);
-      if (reg >= kR14) store_spilled(reg);
+      if (is_spilled(reg)) store_spilled(reg);
       return;
     }
     case Action::kNothing: return;
@@ -160,17 +161,21 @@ void Emitter::Generator::body() {
 }
 
 void Emitter::Generator::stubs() {
+  for (const ReturnMiss& miss : return_misses_) {
+    patch(miss.site, position());
+    return_by_jump_cache(miss.number);
+  }
   for (const Fixup& fixup : fixups_) {
     const std::uint32_t stub = position();
     if (fixup.reload_rcx) mov(rcx, qword[at(state_.rcx)]);
-    mov(r14d, fixup.id);
+    mov(r10d, fixup.id);
     Xbyak::CodeGenerator::jmp(gate_.exit(fixup.kind, fixup.flags));
     patch(fixup.site, stub);
     if (fixup.kind == ExitKind::kLink) draft_->links.at(fixup.id & low_mask(Translation::kLinkBits)).stub = stub;
   }
   for (const SiteFixup& fixup : site_fixups_) {
     patch(fixup.site, position());
-    mov(r15d, fixup.number * static_cast<std::uint32_t>(sizeof(TlbSite)));
+    mov(r11d, fixup.number * static_cast<std::uint32_t>(sizeof(TlbSite)));
     const auto result = sites_->miss(fixup.number).result;
     Xbyak::CodeGenerator::jmp(gate_.site_misses.at(GateCode::site_miss(draft_->key.mmu_index, fixup.access, result)));
   }
@@ -208,23 +213,23 @@ void Emitter::Generator::keep_flags_in(FlagsHome home) {
   flags_ = home;
 }
 
-/// R14 is lost.
+/// R10 is lost.
 void Emitter::Generator::save_flags() {
-  mov(r14, rax);
+  mov(r10, rax);
   lahf();
   seto(al);
   mov(CodeGenerator::word[at(state_.flags)], ax);
-  mov(rax, r14);
+  mov(rax, r10);
 }
 
-/// R14 is lost.
+/// R10 is lost.
 void Emitter::Generator::restore_flags() {
   constexpr int kOverflowIfOne = 0x7f;
-  mov(r14, rax);
+  mov(r10, rax);
   movzx(eax, CodeGenerator::word[at(state_.flags)]);
   add(al, kOverflowIfOne);
   sahf();
-  mov(rax, r14);
+  mov(rax, r10);
 }
 
 // --- Emitter ---

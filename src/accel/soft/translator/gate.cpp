@@ -2,6 +2,7 @@
 
 #include <xbyak/xbyak.h>
 
+#include <array>
 #include <bit>
 
 #include "accel/soft/interpreter/stub_emitter.h"
@@ -10,7 +11,8 @@ namespace doppel::accel::soft {
 
 namespace {
 
-constexpr unsigned kFirstSpilled = 14;
+/// All but the spilled ones.
+constexpr auto kHostRegisters = std::to_array<unsigned>({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15});
 
 class GateGenerator : public Xbyak::CodeGenerator {
  public:
@@ -32,6 +34,9 @@ class GateGenerator : public Xbyak::CodeGenerator {
           code.site_misses.at(GateCode::site_miss(mmu_index, access, result)) = getCurr();
           fill_site(*cpu_.tlb.entries(mmu_index), access, result, code.exit(ExitKind::kInterpret, FlagsHome::kMemory));
         }
+    code.nowhere = getCurr();
+    mov(r10d, 0);
+    jmp(code.exit(ExitKind::kGuard, FlagsHome::kMemory));
     L(save_flags_);
     save_flags();
     L(leave_);
@@ -51,33 +56,33 @@ class GateGenerator : public Xbyak::CodeGenerator {
     movzx(eax, word[at(state_.flags)]);
     add(al, 0x7f);
     sahf();
-    for (unsigned n = 0; n < kFirstSpilled; ++n) mov(Xbyak::Reg64(static_cast<int>(n)), qword[at(cpu_.gpr[n])]);
+    for (const unsigned n : kHostRegisters) mov(Xbyak::Reg64(static_cast<int>(n)), qword[at(cpu_.gpr[n])]);
     jmp(qword[at(state_.entry)]);
   }
 
-  /// R14D is the id.
+  /// R10D is the id.
   const std::uint8_t* leave(ExitKind kind, const Xbyak::Label& by) {
     const std::uint8_t* const start = getCurr();
     mov(dword[at(state_.exit_kind)], static_cast<std::uint32_t>(kind));
     if (kind == ExitKind::kFault) {
-      movzx(r14d, word[at(state_.flags)]);
-      mov(word[at(state_.flags_before_fault)], r14w);
+      movzx(r10d, word[at(state_.flags)]);
+      mov(word[at(state_.flags_before_fault)], r10w);
     }
     jmp(by, T_NEAR);
     return start;
   }
 
   void save_flags() {
-    mov(r15, rax);
+    mov(r11, rax);
     seto(al);
     lahf();
     mov(word[at(state_.flags)], ax);
-    mov(rax, r15);
+    mov(rax, r11);
   }
 
   void leave() {
-    mov(dword[at(state_.exit_id)], r14d);
-    for (unsigned n = 0; n < kFirstSpilled; ++n) mov(qword[at(cpu_.gpr[n])], Xbyak::Reg64(static_cast<int>(n)));
+    mov(dword[at(state_.exit_id)], r10d);
+    for (const unsigned n : kHostRegisters) mov(qword[at(cpu_.gpr[n])], Xbyak::Reg64(static_cast<int>(n)));
     mov(rsp, qword[at(state_.host_rsp)]);
     exchange_registers(&GateGenerator::store_registers);
     for (const Xbyak::Reg64& saved : {r15, r14, r13, r12, rbp, rbx}) pop(saved);
@@ -90,41 +95,41 @@ class GateGenerator : public Xbyak::CodeGenerator {
     const TlbSites& sites = cpu_.tlb.sites();
     const TlbSite& site = sites.first();
     const TlbSiteMiss& miss = sites.first_miss();
-    const auto of_site = [&](const auto& member) { return Xbyak::RegExp(r15) + at(member); };
-    const auto of_miss = [&](const auto& member) { return Xbyak::RegExp(r15, 2) + at(member); };
+    const auto of_site = [&](const auto& member) { return Xbyak::RegExp(r11) + at(member); };
+    const auto of_miss = [&](const auto& member) { return Xbyak::RegExp(r11, 2) + at(member); };
     const auto of_entry = [&](const auto& member) { return Xbyak::RegExp(rcx) + at(member); };
     Xbyak::Label fails;
     Xbyak::Label listed;
     add(qword[at(state_.counts.site_misses)], 1);
-    add(r14, qword[of_site(site.tag)]);
+    add(r10, qword[of_site(site.tag)]);
     mov(qword[at(state_.rcx)], rcx);
     sub(dword[of_miss(miss.budget)], 1);
     jc(fails, T_NEAR);
-    rorx(ecx, r14d, kTlbIndexShift);
+    rorx(ecx, r10d, kTlbIndexShift);
     and_(ecx, kTlbIndexMask);
-    sub(r14, qword[of_entry(tlb_tag(entries, access))]);
-    cmp(r14, qword[of_miss(miss.limit)]);
+    sub(r10, qword[of_entry(tlb_tag(entries, access))]);
+    cmp(r10, qword[of_miss(miss.limit)]);
     ja(fails, T_NEAR);
-    mov(qword[at(state_.offset)], r14);
-    mov(r14, qword[of_entry(tlb_tag(entries, access))]);
-    mov(qword[of_site(site.tag)], r14);
-    mov(r14, qword[of_entry(tlb_result(entries, result))]);
-    mov(qword[of_site(site.result)], r14);
+    mov(qword[at(state_.offset)], r10);
+    mov(r10, qword[of_entry(tlb_tag(entries, access))]);
+    mov(qword[of_site(site.tag)], r10);
+    mov(r10, qword[of_entry(tlb_result(entries, result))]);
+    mov(qword[of_site(site.result)], r10);
     cmp(byte[of_miss(miss.listed)], 0);
     jne(listed);
     mov(byte[of_miss(miss.listed)], 1);
-    mov(r14d, dword[at(sites.filled_count())]);
-    mov(ecx, r15d);
+    mov(r10d, dword[at(sites.filled_count())]);
+    mov(ecx, r11d);
     shr(ecx, std::countr_zero(sizeof(TlbSite)));
-    mov(dword[Xbyak::RegExp(r14, 4) + at(sites.filled())], ecx);
+    mov(dword[Xbyak::RegExp(r10, 4) + at(sites.filled())], ecx);
     add(dword[at(sites.filled_count())], 1);
     L(listed);
     mov(rcx, qword[at(state_.rcx)]);
-    mov(r14, qword[at(state_.offset)]);
+    mov(r10, qword[at(state_.offset)]);
     jmp(qword[of_miss(miss.resume)]);
     L(fails);
     mov(rcx, qword[at(state_.rcx)]);
-    mov(r14d, dword[of_miss(miss.exit_id)]);
+    mov(r10d, dword[of_miss(miss.exit_id)]);
     jmp(interpret);
   }
 

@@ -1,6 +1,6 @@
 // The way into translated code and out of it again: what both sides keep for each other, and the code between them.
 //
-// Inside, host registers hold the guest's of the same number but for R14 and R15, which stay in Cpu's register file and
+// Inside, host registers hold the guest's of the same number but for R10 and R11, which stay in Cpu's register file and
 // whose host registers are temporaries; RFLAGS or GateState holds the guest's arithmetic flags, and DF is clear. There
 // is no host stack: RSP is the guest's. Vector registers, MXCSR and x87's registers are the guest's if REGISTERS says
 // so.
@@ -21,7 +21,7 @@ namespace doppel::accel::soft {
 enum class ExitKind : std::uint32_t {
   kInterpret,  // an instruction, as Translation::kInstructionBits says
   kLink,       // a branch whose target is not linked yet
-  kGuard,      // a translation that was entered by a linear address which may lead elsewhere now
+  kGuard,      // a translation that was entered by a linear address which may lead elsewhere now; none: address 0
   kFault,      // the host raised an exception, at host_fault_slot's instruction; no id
 };
 
@@ -91,8 +91,9 @@ struct GateCode {
     const GateExit& exit = exits.at(static_cast<std::size_t>(kind));
     return flags == FlagsHome::kMemory ? exit.flags_saved : exit.flags_in_register;
   }
-  /// Where a site is filled that missed: R15 is its distance from the first, R14 the address less the site's tag. Goes
-  /// on behind the lookup, R14 being the offset in the page, or leaves to have the instruction interpreted. The flags
+  const std::uint8_t* nowhere = nullptr;  // a jump to address 0, the flags being saved
+  /// Where a site is filled that missed: R11 is its distance from the first, R10 the address less the site's tag. Goes
+  /// on behind the lookup, R10 being the offset in the page, or leaves to have the instruction interpreted. The flags
   /// are lost.
   std::array<const std::uint8_t*, std::size_t{kMmuIndexes} * kTlbAccesses * kTlbResults> site_misses;
   [[nodiscard]] static std::size_t site_miss(MmuIndex index, TlbAccess access, TlbSites::Result result) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -17,8 +18,16 @@
 
 namespace doppel::accel::soft {
 
-inline constexpr unsigned kR14 = 14;
-inline constexpr unsigned kR15 = 15;
+// Compilers use these least: functions may change them, and not many need so many.
+inline constexpr unsigned kR10 = 10;
+inline constexpr unsigned kR11 = 11;
+/// Does the guest's register live in memory, so that its host register is a temporary?
+constexpr bool is_spilled(unsigned reg) {
+  return reg == kR10 || reg == kR11;
+}
+constexpr bool is_host_register(RegisterOffset reg) {
+  return reg < kZeroRegister && !is_spilled(reg / 8U);
+}
 
 class Emitter::Generator : public Xbyak::CodeGenerator {
  public:
@@ -40,12 +49,12 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   enum Condition : std::uint8_t { kEqual = 0x84, kNotEqual = 0x85, kAbove = 0x87 };  // second bytes of near jumps
   static constexpr int kNoGroup = -1;
 
-  /// What R14 and R15 still have from the instructions before, so that it need not be loaded again.
+  /// What R10 and R11 still have from the instructions before, so that it need not be loaded again.
   struct Temporaries {
-    bool guest_r14 = false;  // R14 is the guest's
-    bool guest_r15 = false;
-    int group = kNoGroup;  // whose addend is in R15
-    [[nodiscard]] bool nothing() const { return !guest_r14 && !guest_r15 && group == kNoGroup; }
+    bool guest_r10 = false;  // R10 is the guest's
+    bool guest_r11 = false;
+    int group = kNoGroup;  // whose addend is in R11
+    [[nodiscard]] bool nothing() const { return !guest_r10 && !guest_r11 && group == kNoGroup; }
   };
 
   /// A jump in the hot part to a stub that is yet to be emitted.
@@ -142,12 +151,14 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void count_lookup();
   void count(const std::uint64_t& counter);
   const std::uint64_t* look_up(TlbAccess access, unsigned size, TlbResult result);
+  [[nodiscard]] std::optional<std::uint64_t> constant_address(unsigned size) const;
+  HostOperand look_up_constant(std::uint64_t linear, TlbAccess access, unsigned reg);
   const TlbSite& look_up_site(std::uint32_t number, TlbAccess access, std::uint32_t limit);
   void look_up_dead_flags(std::size_t tag, std::uint32_t limit, std::size_t result);
   void find_entry(std::size_t tag);
   void look_up_live_flags(std::size_t tag, unsigned size, std::size_t result);
   HostOperand find_operand();
-  HostOperand find_member(bool needs_r14, bool needs_r15);
+  HostOperand find_member(bool needs_r10, bool needs_r11);
   void load_addend();
   [[nodiscard]] Temporaries held_behind(const Temporaries& before) const;
   [[nodiscard]] bool is_simple_member() const;
@@ -157,6 +168,9 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void load_target();
   void probe_jump_cache();
   void jump_to_found();
+  void find_return_slot();
+  void note_return(bool is_in_r10);
+  void return_by_jump_cache(std::size_t number);
   [[nodiscard]] Xbyak::RegExp found_entry(std::size_t offset) const;
   void store_word(const Xbyak::RegExp& place, std::uint64_t value, const Xbyak::Reg64& scratch);
   void store_word(const Xbyak::RegExp& place, const Xbyak::Reg64& value);
@@ -172,9 +186,9 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
     for (const std::uint8_t value : bytes) db(value);
   }
   void load_spilled(unsigned number) {
-    bool& held = number == kR14 ? held_.guest_r14 : held_.guest_r15;
+    bool& held = number == kR10 ? held_.guest_r10 : held_.guest_r11;
     if (std::exchange(held, true)) return;
-    if (number == kR15) held_.group = kNoGroup;
+    if (number == kR11) held_.group = kNoGroup;
     mov(Xbyak::Reg64(static_cast<int>(number)), qword[at(cpu_.gpr[number])]);
   }
   void store_spilled(unsigned number) { mov(qword[at(cpu_.gpr[number])], Xbyak::Reg64(static_cast<int>(number))); }
@@ -198,6 +212,10 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   [[nodiscard]] bool has_segment_base() const {
     const x86::SegmentName segment = planned_->instruction->segment;
     return segment == x86::kFs || segment == x86::kGs;
+  }
+  /// Is the operand's address known but for its segment?
+  [[nodiscard]] static bool is_constant(const Instruction& i) {
+    return i.base == kRipRegister || (i.base == kZeroRegister && i.index == kZeroRegister);
   }
   /// Must what is emitted leave the host's flags alone?
   [[nodiscard]] bool needs_flags() const { return planned_->flags_before != 0 && flags_ == FlagsHome::kRegister; }
@@ -224,6 +242,11 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   std::vector<Fixup> fixups_;
   std::vector<SiteFixup> site_fixups_;
   std::vector<FarBranch> far_branches_;
+  struct ReturnMiss {
+    std::uint32_t site = 0;
+    std::size_t number = 0;  // of the instruction
+  };
+  std::vector<ReturnMiss> return_misses_;
 };
 
 }  // namespace doppel::accel::soft

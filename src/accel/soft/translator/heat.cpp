@@ -32,6 +32,9 @@ void Translator::sample(Translation& translation) {
   ++samples_;
   regions_.note_use(translation.entry());
   if (cpu_.tlb.sites().are_taken()) return cool();
+  constexpr std::uint8_t kSamplesToHeat = 3;
+  Owned& sampled = translations_of(translation.block());
+  if (sampled.samples < kSamplesToHeat && ++sampled.samples < kSamplesToHeat) return;
   std::vector<Translation*> found{&translation};
   const auto note = [&](Translation& other) {
     if (found.size() < kMost && std::ranges::find(found, &other) == found.end()) found.push_back(&other);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "accel/soft/runtime/low_memory.h"
+#include "accel/soft/translator/return_cache.h"
 
 namespace doppel::accel::soft {
 
@@ -27,7 +28,11 @@ class JumpCache {
     return (linear + std::rotr(linear, kHashShift)) % kSets;
   }
 
-  JumpCache() { mark_empty(); }
+  /// Returns that nobody called for go to address 0 by NOWHERE.
+  explicit JumpCache(std::uint64_t nowhere) : nowhere_(nowhere) {
+    mark_empty();
+    clear_returns();
+  }
   void insert(const JumpCacheEntry& entry) {
     Set& set = sets_[index(entry.linear)];
     if (set[0].linear != entry.linear) set[1] = set[0];
@@ -45,9 +50,13 @@ class JumpCache {
     mark_empty();
   }
   void clear() {
-    clear_low(*this);
+    clear_low(sets_);
     mark_empty();
+    clear_returns();
   }
+  /// What translated code looks at first, for returns.
+  [[nodiscard]] const ReturnCache& returns() const { return returns_; }
+  void clear_returns() { returns_.clear(nowhere_); }
 
  private:
   /// An empty entry's address, 0, is another set's than this.
@@ -58,6 +67,8 @@ class JumpCache {
   }
 
   std::array<Set, kSets> sets_;
+  ReturnCache returns_;
+  std::uint64_t nowhere_;
 };
 
 }  // namespace doppel::accel::soft

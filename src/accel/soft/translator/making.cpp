@@ -142,6 +142,9 @@ void Translator::evict(const std::vector<Translation*>& translations) {
     take_from_block(*translation);
     discard(*translation);
   }
+  for (auto& caches : jump_caches_)
+    for (LowPointer<JumpCache>& cache : caches)
+      if (cache != nullptr) cache->clear_returns();
   serialize_code();
 }
 

@@ -107,6 +107,7 @@ class Translator::Owned final : public BlockTranslations {
   std::uint8_t broken = 0;                     // translations of several parts whose page changed, up to kOftenBroken
   bool shares_lookups = true;                  // they fail here time and again, otherwise
   bool is_hot = false;
+  std::uint8_t samples = 0;  // that met it, up to what makes it hot
   static constexpr std::uint8_t kOftenBroken = 2;
 
  private:

@@ -338,10 +338,10 @@ bool Planner::take_register(const ZydisDecodedOperand& operand) {
     case ZYDIS_REGCLASS_GPR64: {
       const auto whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
       if (written) out_.written_gprs |= static_cast<std::uint16_t>(1U << ZydisRegisterGetId(whole));
-      out_.used.r14 |= whole == ZYDIS_REGISTER_R14;
-      out_.used.r15 |= whole == ZYDIS_REGISTER_R15;
-      out_.written.r14 |= written && whole == ZYDIS_REGISTER_R14;
-      out_.written.r15 |= written && whole == ZYDIS_REGISTER_R15;
+      out_.used.r10 |= whole == ZYDIS_REGISTER_R10;
+      out_.used.r11 |= whole == ZYDIS_REGISTER_R11;
+      out_.written.r10 |= written && whole == ZYDIS_REGISTER_R10;
+      out_.written.r11 |= written && whole == ZYDIS_REGISTER_R11;
       return true;
     }
     case ZYDIS_REGCLASS_XMM:

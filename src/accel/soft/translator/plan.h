@@ -108,12 +108,12 @@ struct StackAccess {
 /// None: the action is none of the stack's, or makes more than one access.
 std::optional<StackAccess> stack_access(Action action, const CodeKind& kind);
 
-/// R14 and R15 live in memory while translated code runs; their host registers are its temporaries.
+/// R10 and R11 live in memory while translated code runs; their host registers are its temporaries.
 struct SpilledUse {
-  bool r14 = false;
-  bool r15 = false;
-  [[nodiscard]] bool any() const { return r14 || r15; }
-  [[nodiscard]] bool both() const { return r14 && r15; }
+  bool r10 = false;
+  bool r11 = false;
+  [[nodiscard]] bool any() const { return r10 || r11; }
+  [[nodiscard]] bool both() const { return r10 && r11; }
 };
 
 /// Accesses of a block that lie close to each other, by the same registers: one lookup serves them all. It is made by
@@ -179,7 +179,7 @@ void group_accesses(BlockPlan& plan);
 /// The most that a plan has.
 inline constexpr unsigned kMostParts = 6;
 inline constexpr unsigned kMostInstructions = 64;
-inline constexpr unsigned kMostLinks = kMostParts + 1;
+inline constexpr unsigned kMostLinks = 2 * kMostParts + 1;  // each part may be called for, and return
 
 /// Finds the block at a linear address of the same page; null: there is none to be had.
 using FindBlock = std::function<const Block*(std::uint64_t linear)>;

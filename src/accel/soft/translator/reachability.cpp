@@ -11,7 +11,7 @@ namespace doppel::accel::soft {
 /// Null: there is no room left below 2 GiB.
 JumpCache* Translator::jump_cache_of(const TranslationKey& key) {
   LowPointer<JumpCache>& place = jump_caches_[static_cast<unsigned>(key.mmu_index)][key.registers.number()];
-  if (place == nullptr) place = make_low<JumpCache>();
+  if (place == nullptr) place = make_low<JumpCache>(nowhere_);
   return is_low(*place) ? place.get() : nullptr;
 }
 
@@ -82,6 +82,7 @@ void Translator::unlink(Translation::Link& link) {
   if (link.to == 0) return;
   emitter_->patch(link.site, link.stub);
   Translation& to = regions_.of(std::exchange(link.to, 0));
+  if (link.is_return) jump_cache_of(to.key)->clear_returns();  // whoever called already has noted it
   if (link.next != 0) link_of(link.next).previous = link.previous;
   (link.previous != 0 ? link_of(link.previous).next : to.incoming) = link.next;
 }
@@ -92,7 +93,7 @@ void Translator::link(Translation& from, Translation::Link& link, Translation& t
     return;
   if (!from.reachable) return;  // it was detached while it ran, and goes without being unlinked
   const bool verified = verifier_ != nullptr && !(verifier_->is_through(from) && verifier_->is_through(to));
-  const bool same_page = !verified && !from.crosses() && !to.crosses() &&
+  const bool same_page = !verified && !link.is_return && !from.crosses() && !to.crosses() &&
                          from.key.linear >> 12U == to.key.linear >> 12U && from.page_number == to.page_number;
   if (link.flags == FlagsHome::kMemory) {
     emitter_->patch(link.site, same_page ? to.saved_flags_entry() : to.guarded_entry);

@@ -59,6 +59,7 @@ std::string hit_rates(const TranslatorStatistics& statistics) {
   for (const ExitSite site : kLookupSites)
     row(name_of(site), counts.lookups.at(static_cast<std::size_t>(site)), statistics.at(site));
   row("sites of hot code", counts.site_lookups, counts.site_misses);
+  row("return cache", counts.returns, counts.return_misses);
   row("jump cache", counts.lookups.at(static_cast<std::size_t>(ExitSite::kBranch)), statistics.at(ExitSite::kBranch));
   return text;
 }

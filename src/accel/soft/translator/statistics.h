@@ -33,6 +33,8 @@ struct LookupCounts {
   std::array<std::uint64_t, kExitSites> lookups{};
   std::uint64_t site_lookups = 0;
   std::uint64_t site_misses = 0;
+  std::uint64_t returns = 0;  // that ask the return cache, and
+  std::uint64_t return_misses = 0;
 };
 
 [[nodiscard]] ExitSite exit_site(const PlannedInstruction& planned, const CodeKind& kind);

@@ -64,7 +64,8 @@ struct Translation {
     std::uint32_t resume = 0;  // where the lookup ends
   };
 
-  /// A jump to a known address. Goes to its stub, which leaves translated code, until it is linked.
+  /// A jump to a known address, or where a call has its return go. Goes to its stub, which leaves translated code,
+  /// until it is linked.
   struct Link {
     std::uint64_t target = 0;  // linear address
     std::uint32_t site = 0;    // of the jump's 32-bit displacement
@@ -74,6 +75,7 @@ struct Translation {
     PieceId previous = 0;
     std::uint8_t number = 0;  // of the instruction that jumps
     FlagsHome flags = FlagsHome::kRegister;
+    bool is_return = false;
   };
 
   /// A block that it was made of.
@@ -179,9 +181,9 @@ struct Translation {
   // Ids that code hands out at its exits.
   static constexpr unsigned kIdBits = 26;
   static constexpr unsigned kInstructionBits = 6;
-  static constexpr unsigned kLinkBits = 3;
+  static constexpr unsigned kLinkBits = 4;
   static_assert(kMostInstructions <= 1U << kInstructionBits && kMostLinks <= 1U << kLinkBits &&
-                kMostParts <= 1U << kLinkBits && kIdBits + kInstructionBits <= 32);
+                kMostParts <= 1U << kLinkBits && kIdBits + kInstructionBits <= 32 && kIdBits + kLinkBits <= 32);
   [[nodiscard]] static PieceId piece(TranslationId id, std::size_t number) {
     return id << kLinkBits | static_cast<std::uint32_t>(number);
   }

@@ -105,6 +105,8 @@ Translator::Translator(Cpu& cpu, CodeCache& cache, const TranslationOptions& opt
       std::make_unique<Emitter>(memory_.writable(), memory_.capacity(), cpu_, *state_, gate_, options_.count_lookups);
   generated_.begin = reinterpret_cast<std::uintptr_t>(memory_.executable());
   generated_.end = generated_.begin + memory_.capacity();
+  nowhere_ =
+      address_of(static_cast<std::uint32_t>(reinterpret_cast<const std::byte*>(gate_.nowhere) - memory_.writable()));
   generated_.resume = address_of(static_cast<std::uint32_t>(
       reinterpret_cast<const std::byte*>(gate_.exit(ExitKind::kFault, FlagsHome::kRegister)) - memory_.writable()));
   if (options_.verify != 0)
@@ -207,7 +209,7 @@ void Translator::enter(std::uint32_t position) {
       }
       case ExitKind::kGuard:
         ++statistics_.guard_exits;
-        cpu_.rip = regions_.of(static_cast<TranslationId>(state.exit_id)).key.linear;
+        cpu_.rip = state.exit_id == 0 ? 0 : regions_.of(static_cast<TranslationId>(state.exit_id)).key.linear;
         return;
       case ExitKind::kFault: return follow_fault();
       case ExitKind::kInterpret: break;
@@ -337,9 +339,11 @@ CodeExit Translator::where_left() const {
       const auto piece = static_cast<PieceId>(state.exit_id);
       const Translation& in = regions_.of(Translation::whole(piece));
       const Translation::Link& link = in.links()[Translation::number(piece)];
+      if (link.is_return) return {.in = nullptr, .rip = link.target, .branched = true};
       return {.in = &in, .number = link.number + std::size_t{1}, .rip = link.target, .branched = true};
     }
     case ExitKind::kGuard: {
+      if (state.exit_id == 0) return {.in = nullptr, .rip = 0, .branched = true};
       const Translation& to = regions_.of(static_cast<TranslationId>(state.exit_id));
       return {.in = nullptr, .to = &to, .rip = to.key.linear, .branched = true};
     }

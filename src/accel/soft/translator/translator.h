@@ -189,6 +189,7 @@ class Translator final : public TranslatedCode {
   std::array<ExtendedRegisters, kMmuIndexes> registers_{};  // to begin with
   /// What begin() found, which stays so: null, nothing that can be translated.
   std::optional<CodeKind> kind_;
+  std::uint64_t nowhere_ = 0;  // address of GateCode::nowhere
   std::array<std::array<LowPointer<JumpCache>, kExtendedRegisterSets>, kMmuIndexes> jump_caches_;  // null: not used yet
   std::array<CodeKind, kMmuIndexes> jump_cache_kind_{};  // of the code that they lead to
   std::uint64_t last_cr3_ = 0;

@@ -31,7 +31,7 @@ std::uint64_t undefined_after(const ZydisDecodedInstruction& zydis, std::uint64_
 
 }  // namespace
 
-/// Has translated code leave before an instruction, as if that were to be interpreted. Between instructions R14 is
+/// Has translated code leave before an instruction, as if that were to be interpreted. Between instructions R10 is
 /// free.
 class Verifier::Breakpoint {
  public:
@@ -42,7 +42,7 @@ class Verifier::Breakpoint {
     const std::uint8_t* const exit = gate.exit(ExitKind::kInterpret, translation.flags_home_before(number));
     const auto distance =
         static_cast<std::int32_t>(reinterpret_cast<const std::byte*>(exit) - (place_ + saved_.size()));
-    std::array<std::uint8_t, kSize> bytes = {0x41, 0xbe, 0, 0, 0, 0, 0xe9};  // MOV R14D, id; JMP rel32
+    std::array<std::uint8_t, kSize> bytes = {0x41, 0xba, 0, 0, 0, 0, 0xe9};  // MOV R10D, id; JMP rel32
     std::memcpy(bytes.data() + 2, &id, sizeof id);
     std::memcpy(bytes.data() + 7, &distance, sizeof distance);
     std::memcpy(place_, bytes.data(), bytes.size());
