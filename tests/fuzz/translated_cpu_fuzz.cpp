@@ -47,7 +47,7 @@ class TranslatedGuest final : public fuzz::RandomGuest {
     constexpr std::size_t kCodeSize = std::size_t{1} << 20U;
     auto created = accel::soft::Translator::create(
         rig().cpu, rig().interpreter.cache(),
-        {.on = true, .code_size = kCodeSize, .threshold = 0, .all_hot = input.take_bool()});
+        {.on = true, .code_size = kCodeSize, .threshold = input.take_bool() ? 0U : 2U, .all_hot = input.take_bool()});
     if (!created) return;
     translator_ = *std::move(created);
     rig().interpreter.set_translated_code(translator_.get());

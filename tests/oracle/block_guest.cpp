@@ -63,7 +63,7 @@ BlockGuest::BlockGuest(std::uint64_t fs_base, std::uint64_t gs_base, const Optio
   auto translator = Translator::create(cpu_, interpreter_.cache(),
                                        {.on = true,
                                         .code_size = kCodeBytes,
-                                        .threshold = 0,
+                                        .threshold = 1,  // else no block would know which others come next
                                         .verify = options.verify ? TranslationOptions::kAlways : 0,
                                         .all_hot = options.hot});
   if (translator) {

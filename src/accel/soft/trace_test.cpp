@@ -151,7 +151,7 @@ TEST_P(TraceTest, Counters) {
   EXPECT_EQ(count(text, "Translations:\n"), GetParam() ? 1U : 0U);
   if (!GetParam()) return;
   EXPECT_THAT(text, ContainsRegex("\n  blocks +3  "));
-  EXPECT_THAT(text, ContainsRegex("\n  guest bytes +18  "));
+  EXPECT_THAT(text, ContainsRegex("\n  guest bytes +16  "));
   EXPECT_THAT(text, ContainsRegex("\n  stack +[0-9]+  "));
   EXPECT_THAT(text, ContainsRegex("\n  jump cache +0  "));
   EXPECT_THAT(text, ContainsRegex("\nInterpreted most often:\n  hlt +1 100\\.0 %\n"));

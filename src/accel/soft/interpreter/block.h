@@ -30,6 +30,7 @@ struct Block {
   /// What most have not.
   struct Rare {
     Source second;                        // of the page that the last instruction reaches into
+    std::vector<std::uint8_t> beyond;     // bytes behind, by which the last was found to be no instruction
     std::vector<std::uint64_t> shown_at;  // linear addresses, by -d in_asm
   };
 
@@ -39,10 +40,8 @@ struct Block {
   mutable std::uint32_t runs = 0;  // by the interpreter, before it was translated
   CodeMode mode = CodeMode::kReal16;
   bool crosses_page = false;
-  mutable bool was_run = true;                              // since the hand of the code cache's clock came by
-  mutable bool is_holder = false;                           // the hand comes by
   mutable std::unique_ptr<BlockTranslations> translations;  // for a translator
-  mutable std::unique_ptr<Instruction[]> decoded;           // SIZE of them; null: CodeCache::instructions_of() has them
+  mutable const Instruction* decoded = nullptr;             // SIZE of them; null: CodeCache::instructions_of() has them
   std::uint16_t size = 0;                                   // instructions
   std::uint16_t bytes = 0;                                  // at most kMostBytes
   std::unique_ptr<std::uint8_t[]> image;                    // the BYTES it was made from, of both pages

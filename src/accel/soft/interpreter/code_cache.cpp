@@ -49,6 +49,7 @@ struct CodeCache::Fetched {
 };
 
 CodeCache::CodeCache(Cpu& cpu, NativeStubs& stubs) : cpu_(cpu), stubs_(stubs) {
+  decoded_.reserve(kMostDecoded);
   reset();
 }
 
@@ -56,7 +57,7 @@ void CodeCache::reset() {
   decoder_ = std::make_unique<Decoder>(cpu_.features, stubs_);
   blocks_.clear();
   holders_.clear();
-  hand_ = 0;
+  decoded_.clear();
   std::ranges::fill(quick_, Quick{});
 }
 
@@ -113,14 +114,14 @@ const Block& CodeCache::find(std::uint64_t linear) {
   // The old one may be what ran last: RIP is looked up between blocks only, so nothing refers to it any more. But the
   // quick table may, by other linear addresses.
   place = blocks_.find(from.first.gpa, cpu_.code_mode);
+  const std::size_t begin = decoded_.size() - fresh->size;
   if (place != nullptr) {
-    fresh->is_holder = place->is_holder;
     fresh->next = place->next;
     *place = std::move(*fresh);
   } else {
     place = &blocks_.add(std::move(fresh));
   }
-  note_decoded(*place);
+  keep_instructions(*place, begin);
   ++statistics_.decoded;
   return *place;
 }
@@ -131,12 +132,12 @@ void CodeCache::make_room() {
   std::ranges::fill(quick_, Quick{});
   if (stubs_.wants_clear()) {
     holders_.clear();
+    decoded_.clear();
     blocks_.clear();
     stubs_.clear();
   }
   const auto is_idle = [](const Block& block) { return block.translations == nullptr || block.translations->empty(); };
   std::erase_if(holders_, [&](const Block* block) { return is_idle(*block); });
-  hand_ = 0;
   blocks_.erase_if(is_idle);
   most_blocks_ = std::max(kEnoughBlocks, blocks_.size() + kEnoughBlocks / 2);
 }
@@ -145,15 +146,10 @@ bool CodeCache::is_full() const {
   return blocks_.size() >= most_blocks_ || stubs_.wants_clear();
 }
 
-const Block* CodeCache::nearby(std::uint64_t linear) {
-  if (is_full()) return nullptr;
-  const std::uint64_t cr2 = cpu_.cr2;
-  try {
-    return &find(linear);
-  } catch (const Fault&) {
-    cpu_.cr2 = cr2;  // its first instruction reaches into a page that is not there
-    return nullptr;
-  }
+const Block* CodeCache::known_beside(const Block& block, std::uint64_t linear) const {
+  const std::uint64_t page = block.first.gpa - offset_in_page(block.first.gpa);
+  const Block* const found = blocks_.find(page + offset_in_page(linear), block.mode);
+  return found != nullptr && found->first.slot == block.first.slot && found->is_current() ? found : nullptr;
 }
 
 /// Do the tables still lead from LINEAR to where BLOCK, which was there once, was made from?
@@ -178,14 +174,16 @@ bool CodeCache::verify(Block& block, const Fetched& from) const {
   return true;
 }
 
+/// The instructions become the last of DECODED_.
 void CodeCache::decode(Block& block, const Fetched& from) {
-  decoded_.clear();
+  make_room_for_instructions(longest_block_);
+  const std::size_t begin = decoded_.size();
   block.first = from.first_source;
   block.mode = cpu_.code_mode;
   std::span<const std::uint8_t> code(from.bytes);
   std::array<std::uint8_t, 2 * kLongestInstruction> bytes{};
   std::size_t at = 0;
-  while (at < from.fetched && decoded_.size() < longest_block_) {
+  while (at < from.fetched && decoded_.size() < begin + longest_block_) {
     Instruction instruction;
     const std::span<const std::uint8_t> rest(from.bytes.data() + at, from.fetched - at);
     if (decoder_->decode(rest, cpu_.code_mode, instruction) == DecodeStatus::kTooShort) break;
@@ -193,7 +191,7 @@ void CodeCache::decode(Block& block, const Fetched& from) {
     at += instruction.length;
     if (instruction.ends_block) break;
   }
-  if (decoded_.empty()) {
+  if (decoded_.size() == begin) {
     // The first instruction reaches into the next page. Whether that page may be fetched from matters only now.
     std::copy_n(from.bytes.begin(), from.in_page, bytes.begin());
     const std::uint64_t next = (from.linear & ~(kPage - 1)) + kPage;
@@ -210,47 +208,47 @@ void CodeCache::decode(Block& block, const Fetched& from) {
     at = instruction.length;
     code = bytes;
   }
-  block.size = static_cast<std::uint16_t>(decoded_.size());
+  block.size = static_cast<std::uint16_t>(decoded_.size() - begin);
   block.bytes = static_cast<std::uint16_t>(at);
-  block.decoded = std::make_unique_for_overwrite<Instruction[]>(block.size);
-  std::ranges::copy(decoded_, block.decoded.get());
   block.image = std::make_unique_for_overwrite<std::uint8_t[]>(block.bytes);
   std::ranges::copy(code.first(at), block.image.get());
+  if (!Decoder::only_faults(decoded_.back())) return;
+  const std::size_t available = block.crosses() ? from.in_page + kLongestInstruction : from.fetched;
+  const auto beyond = code.first(available).subspan(at);
+  const auto needed = beyond.first(std::min<std::size_t>(beyond.size(), kLongestInstruction));
+  block.with_rare().beyond.assign(needed.begin(), needed.end());
 }
 
 /// The bytes are what they were, and so is what is made of them.
 void CodeCache::decode_again(const Block& block) {
   ++statistics_.again;
-  block.decoded = std::make_unique<Instruction[]>(block.size);
+  make_room_for_instructions(block.size);
+  const std::size_t begin = decoded_.size();
+  std::vector<std::uint8_t> bytes(block.code().begin(), block.code().end());
+  if (block.rare != nullptr) bytes.insert(bytes.end(), block.rare->beyond.begin(), block.rare->beyond.end());
   std::size_t at = 0;
-  for (Instruction& instruction : std::span(block.decoded.get(), block.size)) {
-    (void)decoder_->decode(block.code().subspan(at), block.mode, instruction);
+  for (unsigned n = 0; n < block.size; ++n) {
+    Instruction& instruction = decoded_.emplace_back();
+    (void)decoder_->decode(std::span(bytes).subspan(at), block.mode, instruction);
     at += instruction.length;
   }
-  if (block.crosses()) block.decoded[0].ends_block = true;
-  note_decoded(block);
+  if (block.crosses()) decoded_.back().ends_block = true;
+  keep_instructions(block, begin);
 }
 
-/// BLOCK has instructions now; others may have to lose theirs for it.
-void CodeCache::note_decoded(const Block& block) {
-  if (block.is_holder) return;
-  block.is_holder = true;
-  if (holders_.size() < kMostDecoded) {
-    holders_.push_back(&block);
-    return;
-  }
-  while (!let_go_of_instructions(*holders_[hand_])) hand_ = (hand_ + 1) % kMostDecoded;
-  holders_[hand_] = &block;
-  hand_ = (hand_ + 1) % kMostDecoded;
+/// Of COUNT. Where there is none, all blocks lose theirs: those that are run before they are translated, and they are
+/// few at any time, are decoded once more.
+void CodeCache::make_room_for_instructions(std::size_t count) {
+  if (decoded_.size() + count <= kMostDecoded) return;
+  for (const Block* block : holders_) block->decoded = nullptr;
+  holders_.clear();
+  decoded_.clear();
 }
 
-/// False: it was run lately, and has another chance.
-bool CodeCache::let_go_of_instructions(const Block& block) {
-  if (std::exchange(block.was_run, false)) return false;
-  block.is_holder = false;
-  // What is no instruction may have been found out by more bytes than it has, so it is not decoded again.
-  if (!Decoder::only_faults(block.decoded[block.size - 1U])) block.decoded = nullptr;
-  return true;
+/// BLOCK's are from BEGIN on in DECODED_.
+void CodeCache::keep_instructions(const Block& block, std::size_t begin) {
+  block.decoded = decoded_.data() + begin;
+  holders_.push_back(&block);
 }
 
 }  // namespace doppel::accel::soft

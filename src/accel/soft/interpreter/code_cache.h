@@ -39,13 +39,12 @@ class CodeCache {
   }
   /// BLOCK's, decoded once more if that was too long ago. Valid until other blocks' are asked for.
   [[nodiscard]] std::span<const Instruction> instructions_of(const Block& block) {
-    block.was_run = true;
     if (block.decoded == nullptr) [[unlikely]]
       decode_again(block);
-    return {block.decoded.get(), block.size};
+    return {block.decoded, block.size};
   }
-  /// The block at LINEAR, which lies in the page that RIP is in. Null: it cannot be had without losing others.
-  const Block* nearby(std::uint64_t linear);
+  /// The block at LINEAR, which lies in BLOCK's page. Null: it has not run yet, or its page is another by now.
+  [[nodiscard]] const Block* known_beside(const Block& block, std::uint64_t linear) const;
   /// The decoder that blocks are made by.
   [[nodiscard]] const Decoder& decoder() const { return *decoder_; }
   /// Blocks decoded from now on have at most that many INSTRUCTIONS.
@@ -64,7 +63,7 @@ class CodeCache {
  private:
   static constexpr std::size_t kQuickEntries = 65536;
   static constexpr std::size_t kEnoughBlocks = 3U << 15U;
-  static constexpr std::size_t kMostDecoded = 1U << 15U;  // blocks; most others run as translated code
+  static constexpr std::size_t kMostDecoded = 3U << 16U;  // instructions; most others run as translated code
 
   struct alignas(32) Quick {
     std::uint64_t linear = 0;
@@ -79,8 +78,8 @@ class CodeCache {
   void make_room();
   void decode(Block& block, const Fetched& from);
   void decode_again(const Block& block);
-  void note_decoded(const Block& block);
-  static bool let_go_of_instructions(const Block& block);
+  void make_room_for_instructions(std::size_t count);
+  void keep_instructions(const Block& block, std::size_t begin);
   bool verify(Block& block, const Fetched& from) const;
   [[nodiscard]] bool is_still_at(const Block& block, std::uint64_t linear) const;
   bool is_second_page_there(const Block& block, std::uint64_t linear) const;
@@ -91,11 +90,10 @@ class CodeCache {
   BlockTable blocks_;
   std::vector<Quick> quick_ = std::vector<Quick>(kQuickEntries);
   Statistics statistics_;
-  std::size_t longest_block_ = 64;    // instructions
-  std::vector<Instruction> decoded_;  // of the block at work
+  std::size_t longest_block_ = 64;  // instructions
   std::size_t most_blocks_ = kEnoughBlocks;
-  std::vector<const Block*> holders_;  // of instructions, in a circle; HAND_ is where it begins
-  std::size_t hand_ = 0;
+  std::vector<Instruction> decoded_;   // of all blocks that have theirs, one behind the other; does not move
+  std::vector<const Block*> holders_;  // those blocks
 };
 
 }  // namespace doppel::accel::soft

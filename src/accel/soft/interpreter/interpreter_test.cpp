@@ -69,24 +69,50 @@ TEST(InterpreterTest, InstructionAcrossTwoPages) {
   EXPECT_EQ(test.cpu.gpr[x86::kRax], 0x12349978U);
 }
 
+constexpr unsigned kManyBlocks = 40'000;  // whose instructions do not all stay decoded
+
+constexpr std::uint64_t kManyBegin = 0x10'0000;
+
+/// Two rounds of them, which count in EAX, and then a jump to BEHIND.
+void put_many_blocks(TestCpu& test, std::uint64_t behind) {
+  const auto jump = [](std::uint64_t from, std::uint64_t to) { return static_cast<std::uint32_t>(to - (from + 4)); };
+  for (unsigned n = 0; n < kManyBlocks; ++n)
+    test.poke<std::uint64_t>(kManyBegin + 8 * std::uint64_t{n}, 0x00eb'9090'9090'c0ff);  // inc eax; 4 nop; jmp $+2
+  // cmp eax, 80000; jb begin; jmp behind
+  constexpr std::uint64_t kEnd = kManyBegin + 8 * std::uint64_t{kManyBlocks};
+  test.poke<std::uint8_t>(kEnd, 0x3d);
+  test.poke<std::uint32_t>(kEnd + 1, 2 * kManyBlocks);
+  test.poke<std::uint16_t>(kEnd + 5, 0x820f);
+  test.poke<std::uint32_t>(kEnd + 7, jump(kEnd + 7, kManyBegin));
+  test.poke<std::uint8_t>(kEnd + 11, 0xe9);
+  test.poke<std::uint32_t>(kEnd + 12, jump(kEnd + 12, behind));
+}
+
 TEST(InterpreterTest, MoreBlocksThanStayDecoded) {
   TestCpu test(Mode::kLong64);
-  constexpr std::uint64_t kBegin = 0x10'0000;
-  constexpr unsigned kBlocks = 40'000;
-  for (unsigned n = 0; n < kBlocks; ++n)
-    test.poke<std::uint32_t>(kBegin + 4 * std::uint64_t{n}, 0x00eb'c0ff);  // inc eax; jmp to what follows
-  // cmp eax, 80000; jb begin; hlt
-  constexpr std::uint64_t kEnd = kBegin + 4 * std::uint64_t{kBlocks};
-  test.poke<std::uint8_t>(kEnd, 0x3d);
-  test.poke<std::uint32_t>(kEnd + 1, 2 * kBlocks);
-  test.poke<std::uint16_t>(kEnd + 5, 0x820f);
-  test.poke<std::uint32_t>(kEnd + 7, static_cast<std::uint32_t>(kBegin - (kEnd + 11)));
-  test.poke<std::uint8_t>(kEnd + 11, kHlt);
-  test.cpu.rip = kBegin;
-  EXPECT_EQ(test.resume(5 * kBlocks), StopReason::kHalt);
-  EXPECT_EQ(test.cpu.gpr[x86::kRax], 2 * kBlocks);
-  EXPECT_EQ(test.interpreter.code_statistics().decoded, kBlocks + 2U);
+  put_many_blocks(test, tiny::kCode);
+  test.poke<std::uint8_t>(tiny::kCode, kHlt);
+  test.cpu.rip = kManyBegin;
+  EXPECT_EQ(test.resume(13 * kManyBlocks), StopReason::kHalt);
+  EXPECT_EQ(test.cpu.gpr[x86::kRax], 2 * kManyBlocks);
+  EXPECT_EQ(test.interpreter.code_statistics().decoded, kManyBlocks + 3U);
   EXPECT_GT(test.interpreter.code_statistics().again, 0U);
+}
+
+// It has one byte; only the byte behind shows that it is none.
+TEST(InterpreterTest, IsDecodedAgainThoughItIsNoInstruction) {
+  TestCpu test(Mode::kLong64);
+  test.catch_vector(x86::kInvalidOpcode);
+  put_many_blocks(test, tiny::kCode);
+  test.poke<std::uint16_t>(tiny::kCode, 0x0a0f);
+  // The handler: test eax, eax; jz begin; hlt
+  test.poke<std::uint32_t>(tiny::kHandler, 0x840f'c085);
+  test.poke<std::uint32_t>(tiny::kHandler + 4, static_cast<std::uint32_t>(kManyBegin - (tiny::kHandler + 8)));
+  test.poke<std::uint8_t>(tiny::kHandler + 8, kHlt);
+  test.cpu.gpr[x86::kRax] = 0;
+  EXPECT_EQ(test.resume(14 * kManyBlocks), StopReason::kHalt);
+  EXPECT_EQ(test.cpu.rip, tiny::kHandler + 9);
+  EXPECT_EQ(test.interpreter.code_statistics().decoded, kManyBlocks + 5U);
 }
 
 TEST(InterpreterTest, SegmentLimitEndsCode) {

@@ -66,11 +66,12 @@ void Emitter::Generator::jump() {
 }
 
 void Emitter::Generator::jump_if() {
-  const std::uint64_t target = branch_target();
-  poll_if_backward(target);
+  poll_if_backward(branch_target());
+  const bool inverted = planned_->follows_target;
+  const std::uint64_t target = inverted ? planned_->next_rip() : branch_target();
   const bool far = is_far(target);
   db(0x0f);
-  db(0x80 | (planned_->zydis.opcode & 0xf));
+  db(0x80 | ((planned_->zydis.opcode & 0xf) ^ (inverted ? 1 : 0)));
   if (far) far_branches_.push_back({.site = position(), .link = draft_->links.size()});
   link_here(target, far ? FlagsHome::kMemory : FlagsHome::kRegister);
   if (planned_->goes_on) return;

@@ -63,12 +63,9 @@ Translation* Translator::find(Owned& owned, const TranslationKey& key) {
 void Translator::plan(const Block& block, bool alone, bool shared) {
   const auto find = [&](std::uint64_t linear) -> const Block* {
     const bool apart = alone || options_.one_instruction || !may_chain_to(linear);
-    return apart ? nullptr : cache_.nearby(linear);
+    return apart ? nullptr : cache_.known_beside(block, linear);
   };
   plan_blocks(cache_, block, *kind_, cpu_.rip, find, shared, plan_);
-  // Others may have had their turn while blocks were looked for.
-  const auto is_current = [](const Block* part) { return part->is_current(); };
-  if (plan_.parts.size() > 1 && !std::ranges::all_of(plan_.parts, is_current)) plan(block, true, shared);
 }
 
 Translation* Translator::make(const TranslationKey& key, const BlockPlan& plan) {

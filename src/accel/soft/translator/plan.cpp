@@ -30,9 +30,8 @@ Mnemonics collect_general() {
        {ZYDIS_MNEMONIC_LAHF, ZYDIS_MNEMONIC_SAHF, ZYDIS_MNEMONIC_CLC, ZYDIS_MNEMONIC_STC, ZYDIS_MNEMONIC_CMC,
         ZYDIS_MNEMONIC_LFENCE, ZYDIS_MNEMONIC_MFENCE, ZYDIS_MNEMONIC_SFENCE})
     set.set(mnemonic);
-  for (const ZydisMnemonic mnemonic :
-       {ZYDIS_MNEMONIC_XLAT, ZYDIS_MNEMONIC_PAUSE, ZYDIS_MNEMONIC_AAA, ZYDIS_MNEMONIC_AAS, ZYDIS_MNEMONIC_AAM,
-        ZYDIS_MNEMONIC_AAD, ZYDIS_MNEMONIC_DAA, ZYDIS_MNEMONIC_DAS})
+  for (const ZydisMnemonic mnemonic : {ZYDIS_MNEMONIC_XLAT, ZYDIS_MNEMONIC_AAA, ZYDIS_MNEMONIC_AAS, ZYDIS_MNEMONIC_AAM,
+                                       ZYDIS_MNEMONIC_AAD, ZYDIS_MNEMONIC_DAA, ZYDIS_MNEMONIC_DAS})
     set.reset(mnemonic);
   return set;
 }
@@ -53,6 +52,12 @@ bool is_x87_control(ZydisMnemonic mnemonic) {
     case ZYDIS_MNEMONIC_FWAIT: return true;
     default: return false;
   }
+}
+
+/// Vector and mask registers come with MXCSR. LDMXCSR stays to be interpreted: AMD's processors have a bit more.
+bool stores_mxcsr(const ZydisDecodedInstruction& zydis) {
+  return zydis.mnemonic == ZYDIS_MNEMONIC_STMXCSR ||
+         (zydis.mnemonic == ZYDIS_MNEMONIC_VSTMXCSR && host_vectors() >= HostVectors::kAvx);
 }
 
 /// String operations share two names with SSE2.
@@ -194,9 +199,10 @@ Action Planner::choose() {
   if (const auto system = choose_system()) return *system;
   const bool zero_upper = zydis.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER || zydis.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
   if (zero_upper && !kind_.is_long) return Action::kInterpret;  // which has eight registers
-  if (zero_upper) vector_ = true;
+  if (zero_upper || stores_mxcsr(zydis)) vector_ = true;
   x87_ = is_x87(zydis) || is_x87_control(zydis.mnemonic) || zydis.meta.isa_ext == ZYDIS_ISA_EXT_MMX;
-  if (!zero_upper && !is_general(zydis.mnemonic) && !is_x87_control(zydis.mnemonic) && !is_extension(zydis))
+  if (!zero_upper && !is_general(zydis.mnemonic) && !is_x87_control(zydis.mnemonic) && !stores_mxcsr(zydis) &&
+      !is_extension(zydis))
     return Action::kInterpret;
   if (!take_operands()) return Action::kInterpret;
   find_registers();
@@ -351,7 +357,9 @@ bool Planner::take_register(const ZydisDecodedOperand& operand) {
     case ZYDIS_REGCLASS_X87:
     case ZYDIS_REGCLASS_MMX: x87_ = true; return true;
     case ZYDIS_REGCLASS_FLAGS: return true;
-    default: return reg == ZYDIS_REGISTER_X87CONTROL || reg == ZYDIS_REGISTER_X87STATUS || reg == ZYDIS_REGISTER_X87TAG;
+    default:
+      return reg == ZYDIS_REGISTER_MXCSR || reg == ZYDIS_REGISTER_X87CONTROL || reg == ZYDIS_REGISTER_X87STATUS ||
+             reg == ZYDIS_REGISTER_X87TAG;
   }
 }
 
@@ -453,9 +461,14 @@ class BlockPlanner {
     return plan_.parts.size() < kMostParts && plan_.instructions.size() + block.size <= kMostInstructions;
   }
   void add(const Block& block, std::uint64_t linear);
-  [[nodiscard]] std::optional<std::uint64_t> next() const;
-  /// What was added last goes on with the next.
-  void go_on() { plan_.instructions.back().goes_on = true; }
+  struct Next {
+    const Block* block = nullptr;
+    std::uint64_t linear = 0;
+  };
+  /// Null: nothing that is known to FIND.
+  [[nodiscard]] Next next(const FindBlock& find) const;
+  /// What was added last goes on with NEXT.
+  void go_on(const Next& next);
   void finish(bool shared);
 
  private:
@@ -504,18 +517,29 @@ void BlockPlanner::plan_instruction(PlannedInstruction& planned) {
     planner.give_up();
 }
 
-/// Where code most likely goes on behind what was added last, in the same page. Conditional branches backwards are
-/// loops, which are left at their end.
-std::optional<std::uint64_t> BlockPlanner::next() const {
+/// Where code most likely goes on behind what was added last, in the same page: what ran more often before anything was
+/// translated. Conditional branches backwards are loops, which are left at their end.
+BlockPlanner::Next BlockPlanner::next(const FindBlock& find) const {
   const PlannedInstruction& last = plan_.instructions.back();
   const std::uint64_t target = (last.next_rip() + last.instruction->imm) & plan_.kind.address_mask();
-  std::uint64_t next = target;
-  if (last.action == Action::kJumpIf && target > last.next_rip())
-    next = last.next_rip();
-  else if (last.action != Action::kJump && last.action != Action::kCall)
-    return std::nullopt;
-  const bool same_page = next >> 12U == begins_.front() >> 12U;
-  return same_page && std::ranges::find(begins_, next) == begins_.end() ? std::optional(next) : std::nullopt;
+  const auto at = [&](std::uint64_t linear) -> Next {
+    if (linear >> 12U != begins_.front() >> 12U || std::ranges::find(begins_, linear) != begins_.end()) return {};
+    const Block* const block = find(linear);
+    const bool fits = block != nullptr && !block->crosses() && has_room_for(*block);
+    return fits ? Next{.block = block, .linear = linear} : Next{};
+  };
+  if (last.action == Action::kJump || last.action == Action::kCall) return at(target);
+  if (last.action != Action::kJumpIf || target <= last.next_rip()) return {};
+  const Next taken = at(target);
+  const Next not_taken = at(last.next_rip());
+  if (taken.block == nullptr || not_taken.block == nullptr) return taken.block != nullptr ? taken : not_taken;
+  return taken.block->runs > not_taken.block->runs ? taken : not_taken;
+}
+
+void BlockPlanner::go_on(const Next& next) {
+  PlannedInstruction& last = plan_.instructions.back();
+  last.goes_on = true;
+  last.follows_target = last.action == Action::kJumpIf && next.linear != last.next_rip();
 }
 
 void BlockPlanner::finish(bool shared) {
@@ -574,11 +598,9 @@ void plan_blocks(CodeCache& cache, const Block& block, const CodeKind& kind, std
                  const FindBlock& find, bool shared, BlockPlan& plan) {
   BlockPlanner planner(cache, kind, plan);
   planner.add(block, linear);
-  for (auto next = planner.next(); next && !block.crosses(); next = planner.next()) {
-    const Block* const found = find(*next);
-    if (found == nullptr || found->crosses() || !planner.has_room_for(*found)) break;
-    planner.go_on();
-    planner.add(*found, *next);
+  for (auto next = planner.next(find); next.block != nullptr && !block.crosses(); next = planner.next(find)) {
+    planner.go_on(next);
+    planner.add(*next.block, next.linear);
   }
   planner.finish(shared);
 }

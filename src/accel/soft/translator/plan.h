@@ -149,8 +149,9 @@ struct PlannedInstruction {
   StringUse string;                // kString's
   bool sets_x87_pointers = false;  // to itself, and to its operand
   bool clears_x87_pointers = false;
-  bool goes_on = false;  // a branch, and behind it comes what it leads to, or what follows if it is not taken
-  SpilledUse used;       // as operands, not in an address
+  bool goes_on = false;         // a branch, and behind it comes what it leads to, or what follows if it is not taken
+  bool follows_target = false;  // the former, of a conditional one
+  SpilledUse used;              // as operands, not in an address
   SpilledUse written;
   std::uint64_t flags_read = ~std::uint64_t{0};  // all, unless it is known
   std::uint64_t flags_killed = 0;

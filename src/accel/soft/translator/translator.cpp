@@ -226,7 +226,9 @@ void Translator::enter(std::uint32_t position) {
     const Translation::Instruction place = translation.instructions()[number];
     count_interpreted(translation, number);
     const Instruction instruction = translation.instruction(cache_, number);
-    const bool goes_on = number + 1 < translation.instruction_count || translation.falls_through;
+    const bool has_next = number + 1U < translation.instruction_count;
+    const bool goes_on = has_next || translation.falls_through;
+    const std::uint64_t next = has_next ? translation.rip(number + 1) : rip + instruction.length;
     const std::uint32_t changes = cpu_.tlb.changes();
     if (place.site != ExitSite::kInterpret) judge_sites(translation);
     // In lockstep the TLB knows the page already, if it is to be known.
@@ -241,8 +243,8 @@ void Translator::enter(std::uint32_t position) {
     if (!access_device(instruction, place, rip)) interpret(instruction, rip);
     // Handlers look nothing up in the code cache, so the translation is still there. But what it had looked up in the
     // TLB may not be.
-    if (cpu_.leave_block || !goes_on || cpu_.rip != rip + instruction.length || cpu_.attention.requested() ||
-        !place.may_resume_behind || cpu_.tlb.changes() != changes)
+    if (cpu_.leave_block || !goes_on || cpu_.rip != next || cpu_.attention.requested() || !place.may_resume_behind ||
+        cpu_.tlb.changes() != changes)
       return;
     position = translation.end_of(number);
   }

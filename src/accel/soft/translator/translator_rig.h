@@ -47,6 +47,7 @@ class Pair {
   [[nodiscard]] std::array<TestCpu*, 2> both() { return {&*interpreted_, &*translated_}; }
   [[nodiscard]] Cpu& cpu() { return translated_->cpu; }
   [[nodiscard]] Translator::Statistics statistics() const { return translator_->statistics(); }
+  void observe(TranslationObserver& observer) { translator_->observe(observer); }
 
   bool answers_ports = false;
   std::array<std::vector<std::uint64_t>, 2> ports;  // what each wrote
@@ -84,7 +85,10 @@ class Pair {
       if (i == 0) reason[0] = test.resume(kEnough);
       endless_ = reason[0] == StopReason::kBudget;
       if (endless_) return;
-      if (i == 1) reason[1] = test.resume(0);
+      if (i == 1) {
+        decode(code, rip);
+        reason[1] = test.resume(0);
+      }
       while (answers_ports && reason.at(i) == StopReason::kBus) {
         BusAccess& access = test.cpu.bus.pending();
         ports.at(i).push_back(access.value);
@@ -100,6 +104,17 @@ class Pair {
 
  private:
   static constexpr unsigned kEnough = 100000;  // instructions
+
+  /// All blocks of CODE are known before it runs, so that translations have several parts though nothing is
+  /// interpreted.
+  void decode(const Code& code, std::uint64_t rip) {
+    CodeCache& cache = translated_->interpreter.cache();
+    for (std::size_t at = 0; at < code.size();) {
+      translated_->cpu.rip = rip + at;
+      at += cache.at_rip(cache.context()).bytes;
+    }
+    translated_->cpu.rip = rip;
+  }
 
   void compare(std::uint64_t flags) {
     const Cpu& expected = interpreted_->cpu;

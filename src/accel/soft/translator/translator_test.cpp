@@ -66,6 +66,31 @@ TEST_F(TranslatorTest, ReturnsToCodeThatItsFunctionChanges) {
             0,    0,    0x01, 0xc2, 0xff, 0xc9, 0x75, 0xf0, kHlt, 0xfe, 0x43, 0x0b, 0xc3});
 }
 
+/// Counts the conditional branches that have their target behind them.
+class TakenBranches final : public TranslationObserver {
+ public:
+  void translated(const FreshTranslation& fresh) override {
+    for (const PlannedInstruction& planned : fresh.plan.instructions) count += planned.follows_target ? 1 : 0;
+  }
+  void gate_generated(const HostCode& /*gate*/) override {}
+  std::size_t count = 0;
+};
+
+TEST(TraceTest, GoesWhereBranchesMostlyLead) {
+  TakenBranches taken;
+  Pair pair(tiny::Mode::kLong64, {.code_size = std::size_t{1} << 20U, .threshold = 10});
+  if (!pair.works()) GTEST_SKIP() << "skipped: this host cannot translate";
+  pair.observe(taken);
+  pair.set_gpr(kRsp, tiny::kStackTop);
+  pair.set_gpr(kRbx, kDataPage);
+  // mov ecx, 200; L: cmp cl, 240; test cl, 7; jnz T; stc; inc dword [rbx]; T: adc eax, ecx; adc [rbx+8], ecx; pushf;
+  // pop rdx; add [rbx+16], edx; dec ecx; jnz L; hlt
+  pair.run({0xb9, 200,  0,    0,    0,    0x80, 0xf9, 240,  0xf6, 0xc1, 0x07, 0x75, 0x03, 0xf9, 0xff, 0x03,
+            0x11, 0xc8, 0x11, 0x4b, 0x08, 0x9c, 0x5a, 0x01, 0x53, 0x10, 0xff, 0xc9, 0x75, 0xe7, kHlt});
+  EXPECT_EQ(taken.count, 1U);
+  EXPECT_LT(pair.statistics().entries, 50U);
+}
+
 TEST_F(TranslatorTest, UsesTheSpilledRegisters) {
   pair.set_gpr(kR10, kDataPage);
   pair.set_gpr(kR11, 8);
@@ -335,15 +360,24 @@ TEST_F(TranslatorTest, LeavesStringsOverPagesBackwardsAndWithFlagsInUse) {
             0x48, 0x8d, 0xbb, 0x00, 0x01, 0,    0,    0xfd, 0xf3, 0xaa, 0xfc, 0xff, 0xcd, 0x75, 0xd6, kHlt});
 }
 
+TEST_F(TranslatorTest, StoresMxcsr) {
+  pair.set_gpr(kRbx, kDataPage);
+  // mov ecx, 20; L: stmxcsr [rbx]; divss xmm0, xmm1; stmxcsr [rbx+4]; pause; dec ecx; jnz L; hlt
+  pair.run({0xb9, 20,   0,    0,    0,    0x0f, 0xae, 0x1b, 0xf3, 0x0f, 0x5e, 0xc1,
+            0x0f, 0xae, 0x5b, 0x04, 0xf3, 0x90, 0xff, 0xc9, 0x75, 0xef, kHlt});
+  EXPECT_EQ(pair.both()[1]->peek<std::uint32_t>(kDataPage + 4), 0x1f81U) << "0 / 0 is invalid";
+  EXPECT_LT(pair.statistics().interpreted, 10U);
+}
+
 // FLD's is the operand, though FMUL is the last instruction, and translated code is left in between.
 TEST_F(TranslatorTest, KeepsThePointersOfX87) {
   pair.set_gpr(kRbx, kDataPage);
   pair.set_gpr(kR10, 8);
-  // mov ebp, 40; L: fninit; fld qword [rbx+r10*2+8]; pause; fmul st0, st0; pause; dec ebp; jnz L; hlt
-  pair.run({0xbd, 40,   0,    0,    0,    0xdb, 0xe3, 0x42, 0xdd, 0x44, 0x53, 0x08,
-            0xf3, 0x90, 0xdc, 0xc8, 0xf3, 0x90, 0xff, 0xcd, 0x75, 0xef, kHlt});
+  // mov ebp, 40; L: fninit; fld qword [rbx+r10*2+8]; sidt [rbx]; fmul st0, st0; sidt [rbx]; dec ebp; jnz L; hlt
+  pair.run({0xbd, 40,   0,    0,    0,    0xdb, 0xe3, 0x42, 0xdd, 0x44, 0x53, 0x08, 0x0f,
+            0x01, 0x0b, 0xdc, 0xc8, 0x0f, 0x01, 0x0b, 0xff, 0xcd, 0x75, 0xed, kHlt});
   const FpuState& fpu = pair.cpu().fpu;
-  EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFip), tiny::kCode + 14);
+  EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFip), tiny::kCode + 15);
   EXPECT_EQ(fpu.legacy_field<std::uint16_t>(FpuState::kFop), 0x4c8U);
   EXPECT_EQ(fpu.legacy_field<std::uint64_t>(FpuState::kFdp), kDataPage + 24);
   pair.run({0xd9, 0xe8, 0xdb, 0xe3, kHlt});  // fld1; fninit; hlt
