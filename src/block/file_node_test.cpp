@@ -88,13 +88,7 @@ TEST_P(FileNodeTest, NeighboursInOneBlockDoNotLoseEachOther) {
   constexpr int kPieces = 64;
   std::vector<Bytes> pieces;
   for (int i = 0; i < kPieces; ++i) pieces.push_back(filled(512, i + 1));
-  int done = 0;
-  for (std::size_t i = 0; i < kPieces; ++i)
-    spawn(node->write(i * 512, std::span<const std::byte>(pieces[i])), [&](const Result<>& result) {
-      EXPECT_TRUE(result);
-      if (++done == kPieces) rig_.loop.quit();
-    });
-  rig_.loop.run();
+  rig_.run_at_once(kPieces, [&](std::size_t i) { return node->write(i * 512, std::span<const std::byte>(pieces[i])); });
   for (std::size_t i = 0; i < kPieces; ++i) ASSERT_EQ(rig_.read(*node, i * 512, 512), pieces[i]) << i;
 }
 
@@ -109,13 +103,8 @@ TEST_P(FileNodeTest, ManyLargeReadsAtOnce) {
   for (std::size_t i = 0; i < bytes.size(); i += 512) bytes[i] = static_cast<std::byte>(random());
   ASSERT_TRUE(rig_.write(*node, 0, bytes));
   Bytes copy(bytes.size());
-  std::size_t done = 0;
-  for (std::size_t i = 0; i < kCount; ++i)
-    spawn(node->read(i * kSize, std::span(copy).subspan(i * kSize, kSize)), [&](const Result<>& result) {
-      EXPECT_TRUE(result);
-      if (++done == kCount) rig_.loop.quit();
-    });
-  rig_.loop.run();
+  rig_.run_at_once(kCount,
+                   [&](std::size_t i) { return node->read(i * kSize, std::span(copy).subspan(i * kSize, kSize)); });
   EXPECT_TRUE(copy == bytes);
   EXPECT_TRUE(rig_.read(*node, 0, bytes.size()) == bytes) << "one read, larger than any that is copied at once";
 }

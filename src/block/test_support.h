@@ -84,6 +84,18 @@ struct BlockRig {
     return run(node.write(offset, std::span<const std::byte>(bytes)));
   }
 
+  /// Runs COUNT tasks at once, the Ith of which is what MAKE(I) returns.
+  template <class Make>
+  void run_at_once(std::size_t count, Make make) {
+    std::size_t done = 0;
+    for (std::size_t i = 0; i < count; ++i)
+      spawn(make(i), [&](const Result<>& result) {
+        EXPECT_TRUE(result);
+        if (++done == count) loop.quit();
+      });
+    loop.run();
+  }
+
   /// Begins a request by START(done) and runs the loop to its end.
   template <class Start>
   Result<> wait(Start start) {
