@@ -14,10 +14,6 @@ Xbyak::RegExp return_slot(const T& list) {
   return Xbyak::RegExp(Xbyak::util::r11, 8) + reinterpret_cast<std::size_t>(list.data());
 }
 
-bool fits_signed_32(std::uint64_t value) {
-  return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(value))) == value;
-}
-
 }  // namespace
 
 /// Each loop has a branch backwards, a return or an indirect branch in it. A poll comes before its instruction has

@@ -230,15 +230,18 @@ std::optional<std::uint64_t> Emitter::Generator::constant_address(unsigned size)
   return linear;
 }
 
-/// The entry of an address that is known is known as well. REG becomes its host page; the other temporary is kept.
+/// The entry of an address that is known is known as well. REG becomes its host page; R10 may be lost.
 HostOperand Emitter::Generator::look_up_constant(std::uint64_t linear, TlbAccess access, unsigned reg) {
-  // In a tag, the bits that tell pages with one entry from each other, and from an empty entry's.
-  constexpr std::size_t kSkipped = 2;
-  static_assert(Tlb::kEntries / 2 << 12U >= 1U << 8 * kSkipped && Tlb::kEntries << 12U <= 1U << 31U);
   const TlbEntry& entry = cpu_.tlb.entry(draft_->key.mmu_index, linear);
+  const std::uint64_t page = linear - linear % kPageSize;
   count_lookup();
-  const auto tag = reinterpret_cast<std::size_t>(&tlb_tag(entry, access));
-  cmp(dword[Xbyak::RegExp(tag + kSkipped)], static_cast<std::uint32_t>(linear >> 8 * kSkipped));
+  const Xbyak::Address tag = qword[at(tlb_tag(entry, access))];
+  if (fits_signed_32(page)) {
+    cmp(tag, static_cast<std::uint32_t>(page));
+  } else {
+    mov(r10, page);
+    cmp(tag, r10);
+  }
   interpret_if(kNotEqual);
   mov(Xbyak::Reg64(static_cast<int>(reg)), qword[at(entry.host)]);
   return {.base = static_cast<std::uint8_t>(reg), .disp = static_cast<std::int32_t>(linear % kPageSize)};

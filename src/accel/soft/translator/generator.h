@@ -29,6 +29,11 @@ constexpr bool is_host_register(RegisterOffset reg) {
   return reg < kZeroRegister && !is_spilled(reg / 8U);
 }
 
+/// Is VALUE what an immediate of 32 bits becomes where 64 are asked for?
+constexpr bool fits_signed_32(std::uint64_t value) {
+  return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(value))) == value;
+}
+
 class Emitter::Generator : public Xbyak::CodeGenerator {
  public:
   Generator(std::byte* writable, std::size_t capacity, const Cpu& cpu, const GateState& state, const GateCode& gate,
