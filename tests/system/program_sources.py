@@ -57,6 +57,8 @@ openssl)
 node)
   NODE_DISABLE_COLORS=1 node $work/work.js ;;
 stress)
+  mkdir -p /dev/pts /dev/shm
+  mount -t devpts devpts /dev/pts && mount -t tmpfs shm /dev/shm || exit 1
   # This version has no class of signals.
   if [ "$2" = signal ]; then
     names=$(stress-ng --stressors | tr ' ' '\n' | grep '^sig')
@@ -66,10 +68,14 @@ stress)
   names=$(echo "$names" | grep -vxE "$4")
   time=$(($3 / $(echo "$names" | wc -l) + 1))
   for name in $names; do
-    stress-ng --$name 2 --timeout $time --verify --temp-path /tmp > log 2>&1 && done="$done $name" ||
-      { echo "$name: status $?"; grep -E 'fail|error' log | head -n 3; }
+    if stress-ng --$name 2 --timeout $time --verify --temp-path /tmp > log 2>&1; then
+      passed="$passed $name"
+    else
+      echo "$name: status $?"
+      grep -E 'fail|error' log | head -n 3
+    fi
   done
-  echo "passed:$done" ;;
+  echo "passed:$passed" ;;
 esac
 status=$?
 echo

@@ -18,10 +18,11 @@ PROGRAM, GUESTS = sys.argv[1:3]
 TREE = os.path.join(GUESTS, "programs")
 SECONDS = 20  # of each class
 STRESS_CLASSES = ["cpu", "vm", "os", "interrupt", "scheduler", "signal"]
-# They ask for devices or rights that a guest of this kind has not, take processors away, or exhaust its memory.
+# They ask for devices or rights that a guest of this kind has not, take processors away, exhaust its memory, or (iomix) are
+# interrupted on a tmpfs at their end.
 UNFIT_STRESSORS = ("bad-altstack|bigheap|brk|stack|mlockmany|mmapmany|oom-pipe|ramfs|resources|cpu-online|memhotplug|netlink-.*|raw.*|"
                    "quota|tun|watchdog|physpage|pci|dev|procfs|sysfs|sysinval|enosys|rlimit|smi|reboot|swap|module|af-alg|"
-                   "binderfs|apparmor|zombie|userfaultfd|key|io-uring|loop")
+                   "binderfs|bind-mount|apparmor|zombie|iomix|userfaultfd|key|io-uring|loop")
 
 HOST = """
 mount -t proc proc {tree}/proc && mount -t tmpfs tmp {tree}/tmp && mount --bind /dev {tree}/dev &&
