@@ -76,6 +76,13 @@ def need(paths):
             raise Missing(f"{path or 'a kernel package'} is missing")
 
 
+def cpio(tree):
+    """An archive of TREE as the kernel takes it for an initramfs."""
+    names = subprocess.run(["find", "."], cwd=tree, check=True, stdout=subprocess.PIPE).stdout
+    return subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=tree, input=names, check=True,
+                          stdout=subprocess.PIPE).stdout
+
+
 def write(path, text, mode=0o644):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="ascii") as file:
@@ -124,10 +131,7 @@ class Guest:
         for number, path in enumerate(self.module_files()):
             stripped = os.path.join(tree, "modules", f"{number:02}-{os.path.basename(path)}")
             subprocess.run(["objcopy", "--strip-debug", path, stripped], check=True)
-        names = subprocess.run(["find", "."], cwd=tree, check=True, stdout=subprocess.PIPE).stdout
-        archive = subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=tree, input=names, check=True,
-                                 stdout=subprocess.PIPE).stdout
-        return gzip.compress(archive, 6)
+        return gzip.compress(cpio(tree), 6)
 
     def make_tree(self, work, root):
         """The files of an installed system."""

@@ -12,7 +12,9 @@ import sys
 import tempfile
 import unittest
 
+import disk_image
 import program_sources
+from terminal import QUIET
 
 PROGRAM, GUESTS = sys.argv[1:3]
 TREE = os.path.join(GUESTS, "programs")
@@ -30,12 +32,6 @@ cp -a {work} {tree}/tmp/ && exec chroot {tree} /bin/busybox env -i /bin/busybox 
 """
 
 
-def cpio(directory):
-    names = subprocess.run(["find", "."], cwd=directory, check=True, capture_output=True).stdout
-    return subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=directory, input=names, check=True,
-                          capture_output=True).stdout
-
-
 class Programs(unittest.TestCase):
     def setUp(self):
         work = tempfile.TemporaryDirectory(prefix="doppel-programs-test-", dir=".")
@@ -48,15 +44,14 @@ class Programs(unittest.TestCase):
         return os.path.join(self.work, name)
 
     def guest(self, name, *arguments, seconds):
-        """What the check NAME prints, and its exit status."""
+        """What a machine prints that runs the check NAME."""
         with open(self.path("initrd"), "wb") as initrd:
             with open(os.path.join(GUESTS, "programs.gz"), "rb") as file:
                 initrd.write(file.read())
             initrd.write(bytes(-initrd.tell() % 4))  # where the kernel looks for the next archive
-            initrd.write(cpio(self.path("root")))
+            initrd.write(disk_image.cpio(self.path("root")))
         words = " ".join(["/bin/sh", "/work/check", name, *arguments])
-        done = subprocess.run([PROGRAM, "-accel", "soft", "-cpu", "max", "-smp", "2", "-m", "3072", "-display", "none",
-                               "-monitor", "none", "-nic", "none", "-serial", "stdio", "-no-reboot",
+        done = subprocess.run([PROGRAM, "-accel", "soft", "-cpu", "max", "-smp", "2", "-m", "3072", *QUIET,
                                "-kernel", os.path.join(GUESTS, "vmlinuz"), "-initrd", self.path("initrd"),
                                "-append", f"console=ttyS0 panic=-1 quiet -- {words}"],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=seconds)
@@ -110,8 +105,10 @@ def main():
     if cases[:1] == ["--seconds"]:
         SECONDS = int(cases[1])
         cases = cases[2:]
-    for missing in (name for name in (TREE, os.path.join(GUESTS, "programs.gz")) if not os.path.exists(name)):
-        print(f"skipped: there is no {missing}; scripts/fetch-guest programs makes it")
+    try:
+        disk_image.need([TREE, os.path.join(GUESTS, "programs.gz")])
+    except disk_image.Missing as missing:
+        print(f"skipped: {missing}; scripts/fetch-guest programs makes it")
         sys.exit(77)
     if os.geteuid() != 0:
         print("skipped: chroot needs root's rights")

@@ -30,7 +30,6 @@ struct Block {
   /// What most have not.
   struct Rare {
     Source second;                        // of the page that the last instruction reaches into
-    std::vector<std::uint8_t> beyond;     // bytes behind, by which the last was found to be no instruction
     std::vector<std::uint64_t> shown_at;  // linear addresses, by -d in_asm
   };
 
@@ -40,6 +39,7 @@ struct Block {
   mutable std::uint32_t runs = 0;  // by the interpreter, before it was translated
   CodeMode mode = CodeMode::kReal16;
   bool crosses_page = false;
+  std::uint8_t beyond = 0;  // bytes of IMAGE behind its own, by which the last was found to be no instruction
   mutable std::unique_ptr<BlockTranslations> translations;  // for a translator
   mutable const Instruction* decoded = nullptr;             // SIZE of them; null: CodeCache::instructions_of() has them
   std::uint16_t size = 0;                                   // instructions

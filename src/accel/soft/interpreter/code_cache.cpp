@@ -210,13 +210,13 @@ void CodeCache::decode(Block& block, const Fetched& from) {
   }
   block.size = static_cast<std::uint16_t>(decoded_.size() - begin);
   block.bytes = static_cast<std::uint16_t>(at);
-  block.image = std::make_unique_for_overwrite<std::uint8_t[]>(block.bytes);
-  std::ranges::copy(code.first(at), block.image.get());
-  if (!Decoder::only_faults(decoded_.back())) return;
-  const std::size_t available = block.crosses() ? from.in_page + kLongestInstruction : from.fetched;
-  const auto beyond = code.first(available).subspan(at);
-  const auto needed = beyond.first(std::min<std::size_t>(beyond.size(), kLongestInstruction));
-  block.with_rare().beyond.assign(needed.begin(), needed.end());
+  if (Decoder::only_faults(decoded_.back())) {
+    const std::size_t available = block.crosses() ? from.in_page + kLongestInstruction : from.fetched;
+    block.beyond = static_cast<std::uint8_t>(std::min<std::size_t>(available - at, kLongestInstruction));
+  }
+  const auto image = code.first(at + block.beyond);
+  block.image = std::make_unique_for_overwrite<std::uint8_t[]>(image.size());
+  std::ranges::copy(image, block.image.get());
 }
 
 /// The bytes are what they were, and so is what is made of them.
@@ -224,12 +224,11 @@ void CodeCache::decode_again(const Block& block) {
   ++statistics_.again;
   make_room_for_instructions(block.size);
   const std::size_t begin = decoded_.size();
-  std::vector<std::uint8_t> bytes(block.code().begin(), block.code().end());
-  if (block.rare != nullptr) bytes.insert(bytes.end(), block.rare->beyond.begin(), block.rare->beyond.end());
+  const std::span<const std::uint8_t> bytes(block.image.get(), block.bytes + std::size_t{block.beyond});
   std::size_t at = 0;
   for (unsigned n = 0; n < block.size; ++n) {
     Instruction& instruction = decoded_.emplace_back();
-    (void)decoder_->decode(std::span(bytes).subspan(at), block.mode, instruction);
+    (void)decoder_->decode(bytes.subspan(at), block.mode, instruction);
     at += instruction.length;
   }
   if (block.crosses()) decoded_.back().ends_block = true;

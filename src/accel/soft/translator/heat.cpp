@@ -18,6 +18,8 @@ constexpr std::uint32_t kMissesToJudge = 64;
 constexpr std::uint32_t kLeastHits = 10;  // for each miss
 // Of samples: disks and networks interrupt a hundred times as often as timers do.
 constexpr std::chrono::milliseconds kLeastApart(1);
+// Sites are memory, too: with fewer, large programs lose more than they gain.
+constexpr std::uint8_t kSamplesToHeat = 3;
 
 }  // namespace
 
@@ -32,7 +34,6 @@ void Translator::sample(Translation& translation) {
   ++samples_;
   regions_.note_use(translation.entry());
   if (cpu_.tlb.sites().are_taken()) return cool();
-  constexpr std::uint8_t kSamplesToHeat = 3;
   Owned& sampled = translations_of(translation.block());
   if (sampled.samples < kSamplesToHeat && ++sampled.samples < kSamplesToHeat) return;
   std::vector<Translation*> found{&translation};

@@ -1,6 +1,4 @@
 // Finding translations and making them.
-#include <algorithm>
-
 #include "accel/soft/translator/owned_translations.h"
 #include "accel/soft/translator/translator.h"
 #include "x86/page_table.h"
