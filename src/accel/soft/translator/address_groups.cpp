@@ -86,15 +86,11 @@ std::optional<Access> Grouper::access_of(const PlannedInstruction& planned) cons
   }
   if (planned.action != Action::kMemory) return std::nullopt;
   const Instruction& i = *planned.instruction;
+  const bool adds_base = has_base(i.segment);
   if (i.address_size != plan_.kind.word() || i.base == kRipRegister) return std::nullopt;
-  const bool has_base = i.segment == x86::kFs || i.segment == x86::kGs;
-  if (!has_base && i.base == kZeroRegister && i.index == kZeroRegister) return std::nullopt;  // is looked up for less
+  if (is_constant(i) && !adds_base) return std::nullopt;  // is looked up for less
   Access access{.key = {}, .offset = i.disp, .size = planned.memory_size, .writes = planned.writes_memory};
-  // Those two have bases that count; the others' are all zero.
-  if (has_base)
-    access.key.segment = i.segment;
-  else
-    access.key.segment = x86::kSs;
+  access.key.segment = adds_base ? i.segment : x86::kSs;  // one name for all that have no base
   if (i.base != kZeroRegister) {
     const Value& base = registers_.at(i.base / 8U);
     access.key.base = base.number;

@@ -214,14 +214,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
     return (planned_->next_rip() + planned_->instruction->imm) & plan_->kind.address_mask();
   }
   [[nodiscard]] StackAccess stack() const { return stack_access(planned_->action, plan_->kind).value(); }
-  [[nodiscard]] bool has_segment_base() const {
-    const x86::SegmentName segment = planned_->instruction->segment;
-    return segment == x86::kFs || segment == x86::kGs;
-  }
-  /// Is the operand's address known but for its segment?
-  [[nodiscard]] static bool is_constant(const Instruction& i) {
-    return i.base == kRipRegister || (i.base == kZeroRegister && i.index == kZeroRegister);
-  }
+  [[nodiscard]] bool has_segment_base() const { return has_base(planned_->instruction->segment); }
   /// Must what is emitted leave the host's flags alone?
   [[nodiscard]] bool needs_flags() const { return planned_->flags_before != 0 && flags_ == FlagsHome::kRegister; }
 

@@ -273,7 +273,7 @@ Action Planner::choose_string() {
   const auto use = string_use(out_.zydis.mnemonic);
   if (!use || instruction_.address_size != kind_.word()) return Action::kInterpret;
   const x86::SegmentName segment = instruction_.segment;
-  const bool flat = segment != x86::kFs && segment != x86::kGs && (kind_.is_long || segment != x86::kCs);
+  const bool flat = !has_base(segment) && (kind_.is_long || segment != x86::kCs);
   if (!flat || (instruction_.repeat == Repeat::kRepne && !use->compares())) return Action::kInterpret;
   const auto write = [&](bool does, x86::Gpr reg) {
     if (does) out_.written_gprs |= static_cast<std::uint16_t>(1U << reg);

@@ -108,6 +108,16 @@ struct StackAccess {
 /// None: the action is none of the stack's, or makes more than one access.
 std::optional<StackAccess> stack_access(Action action, const CodeKind& kind);
 
+/// Do segments of that name have bases in translated code? The others' are zero there.
+[[nodiscard]] inline bool has_base(x86::SegmentName segment) {
+  return segment == x86::kFs || segment == x86::kGs;
+}
+
+/// Is the memory operand's address known but for its segment?
+[[nodiscard]] inline bool is_constant(const Instruction& i) {
+  return i.base == kRipRegister || (i.base == kZeroRegister && i.index == kZeroRegister);
+}
+
 /// R10 and R11 live in memory while translated code runs; their host registers are its temporaries.
 struct SpilledUse {
   bool r10 = false;

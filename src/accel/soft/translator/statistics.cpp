@@ -102,8 +102,7 @@ ExitSite exit_site(const PlannedInstruction& planned, const CodeKind& kind) {
     case Action::kBitString: break;
     default: return ExitSite::kInterpret;
   }
-  const x86::SegmentName segment = planned.instruction->segment;
-  if (segment == x86::kFs || segment == x86::kGs) return ExitSite::kSegment;
+  if (has_base(planned.instruction->segment)) return ExitSite::kSegment;
   return planned.instruction->base == kRipRegister ? ExitSite::kRipRelative : ExitSite::kPlain;
 }
 
