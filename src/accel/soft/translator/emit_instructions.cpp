@@ -145,7 +145,8 @@ void Emitter::Generator::add_to_stack_pointer(std::int64_t bytes) {
   load_address(rsp, Xbyak::RegExp(rsp) + static_cast<std::size_t>(bytes));
 }
 
-/// EDX:EAX become the host's counter with the guest's offset.
+/// EDX:EAX become the host's counter with the guest's offset. RDTSCP has ECX become TSC_AUX, and reads only when all
+/// instructions before it are done (SDM 2B).
 void Emitter::Generator::read_tsc() {
   constexpr std::uint8_t kHalf = 32;  // bits
   if (needs_flags()) return interpret();
@@ -153,6 +154,8 @@ void Emitter::Generator::read_tsc() {
     test(dword[at(cpu_.cr4)], static_cast<std::uint32_t>(x86::cr4::kTsd));
     interpret_if(kNotEqual);
   }
+  const bool with_aux = planned_->zydis.mnemonic == ZYDIS_MNEMONIC_RDTSCP;
+  if (with_aux) lfence();
   rdtsc();
   shl(rdx, kHalf);
   lea(rax, ptr[rax + rdx]);
@@ -160,6 +163,7 @@ void Emitter::Generator::read_tsc() {
   mov(rdx, rax);
   shr(rdx, kHalf);
   mov(eax, eax);
+  if (with_aux) mov(ecx, dword[at(cpu_.msrs.tsc_aux)]);
 }
 
 }  // namespace doppel::accel::soft

@@ -192,8 +192,9 @@ Action Planner::choose() {
   if (is_hint(zydis)) return Action::kNothing;
   if (zydis.meta.category == ZYDIS_CATEGORY_STRINGOP) return choose_string();
   if (is_gather(zydis.mnemonic)) return choose_gather();
-  if (zydis.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
+  if (zydis.mnemonic == ZYDIS_MNEMONIC_RDTSC || zydis.mnemonic == ZYDIS_MNEMONIC_RDTSCP) {
     out_.written_gprs |= 1U << x86::kRax | 1U << x86::kRdx;
+    if (zydis.mnemonic == ZYDIS_MNEMONIC_RDTSCP) out_.written_gprs |= 1U << x86::kRcx;
     return Action::kReadTsc;
   }
   if (const auto system = choose_system()) return *system;

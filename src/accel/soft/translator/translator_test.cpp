@@ -324,6 +324,21 @@ TEST_F(TranslatorTest, ReadsTheTimeStampCounter) {
   EXPECT_LT(pair.statistics().interpreted, 20U);
 }
 
+TEST_F(TranslatorTest, ReadsTheTimeStampCounterAndTheProcessorsNumber) {
+  // mov ebp, 40; L: mov rcx, -1; rdtscp; shl rdx, 32; or rax, rdx; cmp rax, rsi; jb BAD; mov rsi, rax; add rbx, rcx;
+  // dec ebp; jnz L; xor eax, eax; xor edx, edx; xor esi, esi; hlt; BAD: mov edi, 1; hlt
+  for (TestCpu* test : pair.both()) {
+    test->cpu.msrs.tsc_offset = 0x1234'5678'9abc - host_tsc();
+    test->cpu.msrs.tsc_aux = 0x8000'1003;
+  }
+  pair.run({0xbd, 40,   0,    0,    0,    0x48, 0xc7, 0xc1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x01, 0xf9, 0x48, 0xc1,
+            0xe2, 32,   0x48, 0x09, 0xd0, 0x48, 0x39, 0xf0, 0x72, 0x11, 0x48, 0x89, 0xc6, 0x48, 0x01, 0xcb, 0xff,
+            0xcd, 0x75, 0xe0, 0x31, 0xc0, 0x31, 0xd2, 0x31, 0xf6, kHlt, 0xbf, 1,    0,    0,    0,    kHlt});
+  EXPECT_EQ(pair.cpu().gpr[kRbx], 40 * std::uint64_t{0x8000'1003});
+  EXPECT_EQ(pair.cpu().gpr[kRdi], 0U);
+  EXPECT_LT(pair.statistics().interpreted, 20U);
+}
+
 TEST_F(TranslatorTest, KeepsFlagsAcrossPages) {
   constexpr std::size_t kPage = 0x1000;
   Code code(kPage + 0x20, 0x90);
