@@ -91,7 +91,7 @@ bool GuestRunner::decode(std::uint64_t address, std::span<const std::uint8_t> by
   return decoder_.decode(bytes, CodeMode::kLong64, instruction_) == DecodeStatus::kDone;
 }
 
-GuestRunner::Decoded GuestRunner::decode_also(std::uint64_t address, std::span<const std::uint8_t> bytes) const {
+GuestRunner::Decoded GuestRunner::decode_also(std::uint64_t address, std::span<const std::uint8_t> bytes) {
   Decoded decoded{.address = address, .instruction = {}};
   (void)decoder_.decode(bytes, CodeMode::kLong64, decoded.instruction);
   return decoded;

@@ -34,7 +34,7 @@ class GuestRunner {
     accel::soft::Instruction instruction;
   };
   /// Another one, beside those decoded before, which stay good until the next decode().
-  [[nodiscard]] Decoded decode_also(std::uint64_t address, std::span<const std::uint8_t> bytes) const;
+  [[nodiscard]] Decoded decode_also(std::uint64_t address, std::span<const std::uint8_t> bytes);
   void select(const Decoded& decoded) {
     address_ = decoded.address;
     instruction_ = decoded.instruction;

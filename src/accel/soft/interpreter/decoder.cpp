@@ -187,7 +187,8 @@ Decoder::Decoder(const x86::FeatureSet& features, NativeStubs& stubs)
   }
 }
 
-DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeMode mode, Instruction& instruction) const {
+DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeMode mode, Instruction& instruction) {
+  if (templates_.expand(bytes, mode, instruction)) return DecodeStatus::kDone;
   const auto window = bytes.first(std::min<std::size_t>(bytes.size(), kLongestInstruction));
   ZydisDecodedInstruction zydis;
   std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> storage;
@@ -208,6 +209,7 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeMode mode,
   fill(zydis, operands, instruction);
   instruction.handler = select(zydis, operands, mode, window.data(), instruction);
   if (instruction.handler == nullptr) return faulting(undefined_instruction, zydis.length, instruction);
+  if (known) templates_.keep(bytes, mode, zydis, instruction);
   return DecodeStatus::kDone;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "accel/soft/interpreter/decode_templates.h"
 #include "accel/soft/interpreter/instruction.h"
 #include "accel/soft/interpreter/isa_features.h"
 #include "x86/features.h"
@@ -26,7 +27,7 @@ class Decoder {
 
   /// BYTES begins with the instruction; at most 15 matter. kTooShort: more bytes are needed to tell. What is no
   /// instruction becomes one that raises #UD (#GP, if it is too long).
-  DecodeStatus decode(std::span<const std::uint8_t> bytes, CodeMode mode, Instruction& instruction) const;
+  DecodeStatus decode(std::span<const std::uint8_t> bytes, CodeMode mode, Instruction& instruction);
 
   /// Decodes BYTES again, for who wants to see more than INSTRUCTION, which decode() made of them. False: it is one
   /// that only faults.
@@ -44,6 +45,7 @@ class Decoder {
   NativeStubs& stubs_;
   const IsaSets isa_sets_;
   std::array<ZydisDecoder, 4> zydis_;  // by CodeMode
+  DecodeTemplates templates_;
 };
 
 }  // namespace doppel::accel::soft

@@ -2,7 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstdint>
+#include <cstdlib>
 #include <initializer_list>
+#include <random>
+#include <span>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include "accel/soft/interpreter/fault.h"
@@ -123,7 +130,7 @@ TEST_F(DecoderTest, TestAliasesAreTest) {
 TEST_F(DecoderTest, FeaturesThatTheModelHides) {
   x86::FeatureSet few;
   for (const char* name : {"fpu", "cmov", "sse", "sse2", "fxsr"}) few.set(x86::find_feature(name)->bit);
-  const Decoder decoder(few, stubs_);
+  Decoder decoder(few, stubs_);
   const auto decode_few = [&](std::initializer_list<std::uint8_t> bytes) {
     Instruction instruction;
     (void)decoder.decode(std::span(bytes.begin(), bytes.size()), CodeMode::kLong64, instruction);
@@ -148,6 +155,40 @@ TEST_F(DecoderTest, LengthLimits) {
     ADD_FAILURE() << "no fault";
   } catch (const Fault& fault) {
     EXPECT_EQ(fault.vector, x86::kGeneralProtection);
+  }
+}
+
+// Decoders expand what they know but for its numbers if they see enough bytes, else Zydis decodes.
+TEST_F(DecoderTest, ExpandsTemplatesToWhatZydisSees) {
+  const auto fields = [](const Instruction& i) {
+    return std::tuple(i.handler, i.imm, i.disp, i.reg, i.rm, i.base, i.index, i.scale, i.segment, i.address_size,
+                      i.operand_size, i.length, i.repeat, i.lock, i.has_memory, i.ends_block, i.enters_handler, i.extra,
+                      i.selector);
+  };
+  constexpr unsigned kHeads = 60000;
+  constexpr unsigned kNumbers = 4;  // of each head
+  constexpr std::array<std::uint8_t, 12> kPrefixes = {0x26, 0x2e, 0x64, 0x65, 0x66, 0x67,
+                                                      0xf0, 0xf2, 0xf3, 0x48, 0x41, 0x0f};
+  const char* wanted = std::getenv("DOPPEL_TEST_SEED");
+  const unsigned seed = wanted != nullptr ? static_cast<unsigned>(std::stoul(wanted)) : std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  std::array<std::uint8_t, DecodeTemplates::kWindow> code{};
+  for (unsigned n = 0; n < kHeads; ++n) {
+    for (std::uint8_t& byte : code) byte = static_cast<std::uint8_t>(random());
+    for (unsigned at = 0; at < random() % 4; ++at) code.at(at) = kPrefixes.at(random() % kPrefixes.size());
+    if (stubs_.wants_clear()) stubs_.clear();
+    const CodeMode mode = n % 3 == 0 ? CodeMode::kProtected32 : CodeMode::kLong64;
+    for (unsigned number = 0; number < kNumbers; ++number) {
+      for (std::size_t at = 2 + random() % 6; at < code.size(); ++at) code.at(at) = static_cast<std::uint8_t>(random());
+      Instruction expected;
+      Instruction expanded;
+      ASSERT_EQ(decoder_.decode(std::span(code).first(kLongestInstruction), mode, expected), DecodeStatus::kDone);
+      for (int time = 0; time < 2; ++time) {
+        ASSERT_EQ(decoder_.decode(code, mode, expanded), DecodeStatus::kDone);
+        ASSERT_EQ(fields(expanded), fields(expected)) << testing::PrintToString(code);
+      }
+    }
   }
 }
 
