@@ -50,18 +50,6 @@ constexpr Opcodes kWithoutModrm0F = opcodes({{0x04, 0x0c},
                                              {0xa8, 0xaa},
                                              {0xc8, 0xcf},
                                              {0xff, 0xff}});
-// VEX, EVEX and XOP, or LES, LDS, BOUND and POP; x87; far pointers; and what has a 16-bit number, signed or not.
-constexpr Opcodes kNotKept = opcodes({{0x62, 0x62},
-                                      {0x8f, 0x8f},
-                                      {0x9a, 0x9a},
-                                      {0xa0, 0xa3},
-                                      {0xc2, 0xc2},
-                                      {0xc4, 0xc5},
-                                      {0xc8, 0xc8},
-                                      {0xca, 0xca},
-                                      {0xd5, 0xd5},
-                                      {0xd8, 0xdf},
-                                      {0xea, 0xea}});
 constexpr Opcodes kPrefixes =
     opcodes({{0x26, 0x26}, {0x2e, 0x2e}, {0x36, 0x36}, {0x3e, 0x3e}, {0x64, 0x66}, {0xf0, 0xf0}, {0xf2, 0xf3}});
 
@@ -97,7 +85,6 @@ std::optional<DecodeTemplates::Head> DecodeTemplates::head_of(std::span<const st
   if (is_long && (bytes[at] & 0xf0U) == 0x40) ++at;
   std::uint8_t opcode = bytes[at++];
   if (opcode != kEscape) {
-    if (kNotKept[opcode] || kPrefixes[opcode] || opcode == 0x67) return std::nullopt;
     head.has_modrm = kWithModrm[opcode];
   } else {
     opcode = bytes[at++];
@@ -140,7 +127,7 @@ void DecodeTemplates::keep(std::span<const std::uint8_t> bytes, CodeMode mode, c
                            const Instruction& instruction) {
   const auto head = head_of(bytes, mode);
   if (!head || zydis.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return;
-  // What Zydis saw must be what head_of() did.
+  // What Zydis saw must be what head_of() did: not so of VEX, x87, far pointers, 16-bit addresses and the like.
   const auto& raw = zydis.raw;
   const auto& immediate = raw.imm[0];
   const unsigned immediate_size = immediate.size / 8U;
