@@ -109,6 +109,7 @@ void Emitter::Generator::load_addend() {
 /// Is the operand a member whose address can stay as the guest has it? Sums of 32 bits are to be cut off.
 bool Emitter::Generator::is_simple_member() const {
   const Instruction& i = *planned_->instruction;
+  if (planned_->uses_high_byte && i.base / 8U == high_byte_register()) return false;
   return is_member() && is_long() && is_host_register(i.base) && i.index == kZeroRegister;
 }
 

@@ -103,6 +103,8 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void interpret();
   void verbatim();
   void memory();
+  void on_host(const HostOperand& operand, unsigned reg);
+  void with_high_byte(const HostOperand& operand);
   void note_x87();
   void push_operand();
   void push_memory();
@@ -167,6 +169,8 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void load_addend();
   [[nodiscard]] Temporaries held_behind(const Temporaries& before) const;
   [[nodiscard]] bool is_simple_member() const;
+  /// That AH, CH, DH or BH is part of, which ModRM names as 4 to 7.
+  [[nodiscard]] unsigned high_byte_register() const { return planned_->zydis.raw.modrm.reg % 4U; }
   void lead();
   Xbyak::RegExp find_stack();
   Xbyak::Reg64 take_temporary(Xbyak::RegExp& place);

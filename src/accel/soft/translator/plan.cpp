@@ -172,7 +172,6 @@ class Planner {
   bool vector_ = false;
   bool x87_ = false;
   bool mask_ = false;
-  bool high_byte_ = false;
 };
 
 Action Planner::choose() {
@@ -213,8 +212,8 @@ Action Planner::choose() {
   if (zydis.mnemonic == ZYDIS_MNEMONIC_LEA)
     return instruction_.base == kRipRegister || !has_address_register() ? Action::kAddress : Action::kVerbatim;
   if (!instruction_.has_memory) return Action::kVerbatim;
-  // A register among AH to BH allows no REX prefix, which the operand's new registers need.
-  if (high_byte_ || out_.used.both()) return Action::kInterpret;
+  if (out_.used.both()) return Action::kInterpret;
+  if (out_.uses_high_byte && zydis.mnemonic == ZYDIS_MNEMONIC_CMPXCHG) return Action::kInterpret;  // and AL
   return is_bit_string() ? Action::kBitString : Action::kMemory;
 }
 
@@ -338,7 +337,8 @@ bool Planner::take_register(const ZydisDecodedOperand& operand) {
   const bool written = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   switch (ZydisRegisterGetClass(reg)) {
     case ZYDIS_REGCLASS_GPR8:
-      if (reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH) high_byte_ = true;
+      if (operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG)
+        out_.uses_high_byte = instruction_.has_memory && reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH;
       [[fallthrough]];
     case ZYDIS_REGCLASS_GPR16:
     case ZYDIS_REGCLASS_GPR32:

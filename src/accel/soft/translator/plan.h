@@ -163,6 +163,7 @@ struct PlannedInstruction {
   bool follows_target = false;  // the former, of a conditional one
   SpilledUse used;              // as operands, not in an address
   SpilledUse written;
+  bool uses_high_byte = false;                   // AH, CH, DH or BH is the operand beside memory
   std::uint64_t flags_read = ~std::uint64_t{0};  // all, unless it is known
   std::uint64_t flags_killed = 0;
   bool touches_flags = true;                    // reads or changes some

@@ -70,7 +70,7 @@ void mod_rm(unsigned reg, const HostOperand& operand, bool short_displacement, M
 }  // namespace
 
 MachineCode reencode(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes,
-                     const HostOperand& operand) {
+                     const HostOperand& operand, unsigned reg) {
   const OperandBits bits = bits_of(operand);
   MachineCode out;
   switch (zydis.encoding) {
@@ -79,7 +79,7 @@ MachineCode reencode(const ZydisDecodedInstruction& zydis, std::span<const std::
     default: legacy_prefixes(zydis, bits, out); break;
   }
   out.add(zydis.opcode);
-  mod_rm(zydis.raw.modrm.reg, operand, zydis.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX, out);
+  mod_rm(reg, operand, zydis.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX, out);
   for (const auto& immediate : zydis.raw.imm)
     for (unsigned i = 0; i < immediate.size / 8U; ++i) out.add(bytes[immediate.offset + i]);
   return out;

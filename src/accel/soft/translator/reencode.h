@@ -19,8 +19,9 @@ struct HostOperand {
   std::int32_t disp = 0;
 };
 
-/// BYTES, decoded as ZYDIS, name a memory operand by ModRM and no register among AH to BH.
+/// BYTES, decoded as ZYDIS, name a memory operand by ModRM. REG: ModRM.reg's three bits. What names a register among AH
+/// to BH gets a prefix with which these mean others.
 MachineCode reencode(const ZydisDecodedInstruction& zydis, std::span<const std::uint8_t> bytes,
-                     const HostOperand& operand);
+                     const HostOperand& operand, unsigned reg);
 
 }  // namespace doppel::accel::soft
