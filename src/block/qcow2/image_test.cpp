@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "base/test_seed.h"
 #include "block/qcow2/qcow2_rig.h"
 
 namespace doppel::block::qcow2 {
@@ -48,8 +49,7 @@ std::vector<Variant> variants() {
 class RandomRequests : public Qcow2Rig, public testing::TestWithParam<Variant> {
  protected:
   void SetUp() override {
-    const char* seed = std::getenv("DOPPEL_TEST_SEED");
-    seed_ = seed != nullptr ? static_cast<unsigned>(std::atoi(seed)) : 1;
+    seed_ = static_cast<unsigned>(test_seed(1));
     random_.seed(seed_);
     create(GetParam().options);
     model_ = filled(image->size(), 0);

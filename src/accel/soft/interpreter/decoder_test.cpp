@@ -4,17 +4,16 @@
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <initializer_list>
 #include <random>
 #include <span>
-#include <string>
 #include <tuple>
 #include <vector>
 
 #include "accel/soft/interpreter/fault.h"
 #include "accel/soft/interpreter/native_stub.h"
 #include "accel/soft/interpreter/test_cpu.h"
+#include "base/test_seed.h"
 
 namespace doppel::accel::soft {
 namespace {
@@ -169,8 +168,7 @@ TEST_F(DecoderTest, ExpandsTemplatesToWhatZydisSees) {
   constexpr unsigned kNumbers = 4;  // of each head
   constexpr std::array<std::uint8_t, 12> kPrefixes = {0x26, 0x2e, 0x64, 0x65, 0x66, 0x67,
                                                       0xf0, 0xf2, 0xf3, 0x48, 0x41, 0x0f};
-  const char* wanted = std::getenv("DOPPEL_TEST_SEED");
-  const unsigned seed = wanted != nullptr ? static_cast<unsigned>(std::stoul(wanted)) : std::random_device{}();
+  const auto seed = static_cast<unsigned>(test_seed(std::random_device{}()));
   SCOPED_TRACE(seed);
   std::mt19937 random(seed);
   std::array<std::uint8_t, DecodeTemplates::kWindow> code{};

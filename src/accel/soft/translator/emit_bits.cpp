@@ -19,7 +19,7 @@ void Emitter::Generator::bit_string() {
   lea(Xbyak::Reg64(static_cast<int>(base)), ptr[r10 + r11 * static_cast<int>(size) + size]);
   if (used.r10) load_spilled(kR10);
   if (used.r11) load_spilled(kR11);
-  on_host({.base = static_cast<std::uint8_t>(base)}, planned_->zydis.raw.modrm.reg);
+  on_host({.base = static_cast<std::uint8_t>(base)});
 }
 
 /// R10 becomes its offset in the page, R11 the page on the host, GateState::slot how many elements it is away from the

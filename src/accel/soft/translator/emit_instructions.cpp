@@ -30,29 +30,22 @@ void Emitter::Generator::memory() {
   if (planned_->used.r11) held_.guest_r10 = false;
   if (planned_->used.r10) load_spilled(kR10);
   if (planned_->used.r11) load_spilled(kR11);
-  if (planned_->uses_high_byte)
-    with_high_byte(operand);
-  else
-    on_host(operand, planned_->zydis.raw.modrm.reg);
+  on_host(operand);
   if (planned_->written.r10) store_spilled(kR10);
   if (planned_->written.r11) store_spilled(kR11);
   note_x87();
 }
 
-/// The guest's instruction with OPERAND for its own, and REG in ModRM.
-void Emitter::Generator::on_host(const HostOperand& operand, unsigned reg) {
-  raw(reencode(planned_->zydis, planned_->code(), operand, reg).span());
-}
-
-/// AH to BH cannot be named beside registers that need REX, as the operand's new ones do: the register is turned for
-/// that byte to be the lowest, and back. Without flags.
-void Emitter::Generator::with_high_byte(const HostOperand& operand) {
+/// The guest's instruction with OPERAND for its own. AH to BH cannot be named beside registers that need REX, as those
+/// of OPERAND do: the register is turned for that byte to be the lowest, and back. Without flags.
+void Emitter::Generator::on_host(const HostOperand& operand) {
   constexpr std::uint8_t kByte = 8;  // bits
-  const unsigned number = high_byte_register();
+  const bool turns = planned_->uses_high_byte;
+  const unsigned number = turns ? high_byte_register() : planned_->zydis.raw.modrm.reg;
   const Xbyak::Reg64 reg(static_cast<int>(number));
-  rorx(reg, reg, kByte);
-  on_host(operand, number);
-  rorx(reg, reg, 64 - kByte);
+  if (turns) rorx(reg, reg, kByte);
+  raw(reencode(planned_->zydis, planned_->code(), operand, number).span());
+  if (turns) rorx(reg, reg, 64 - kByte);
 }
 
 /// That the instruction was x87's last, now that it has not faulted. With an operand R10 is lost, and R11 where that is

@@ -103,8 +103,7 @@ class Emitter::Generator : public Xbyak::CodeGenerator {
   void interpret();
   void verbatim();
   void memory();
-  void on_host(const HostOperand& operand, unsigned reg);
-  void with_high_byte(const HostOperand& operand);
+  void on_host(const HostOperand& operand);
   void note_x87();
   void push_operand();
   void push_memory();

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "accel/soft/translator/translator_rig.h"
+#include "base/test_seed.h"
 
 namespace doppel::accel::soft {
 namespace {
@@ -582,11 +583,7 @@ class RandomCodeTest : public TranslatorTest, public testing::WithParamInterface
   void set_registers();
   void set_x87();
 
-  static std::uint64_t wanted_seed() {
-    const char* wanted = std::getenv("DOPPEL_TEST_SEED");
-    return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 1;
-  }
-  const std::uint64_t seed_ = wanted_seed();
+  const std::uint64_t seed_ = test_seed(1);
   RandomCode random_{seed_, is_long()};
 };
 
